@@ -1,0 +1,48 @@
+# Everything here needs Go alone. Two things widen what `make test` covers, and it says when they are missing:
+# redis-server in PATH (tests on a real Redis) and a python3 with pyarrow and duckdb (Parquet read by others).
+
+GO       ?= go
+FUZZTIME ?= 30s
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# The race detector needs a C compiler; go env CGO_ENABLED is 0 where there is none.
+RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
+
+.DEFAULT_GOAL := help
+.PHONY: help test lint build bench fuzz cover clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: bin/testreport ## all tests with -race; ends with what was skipped and why
+	@[ -n "$(RACE)" ] || echo "note: no C compiler, so the tests run without the race detector; install gcc for it"
+	@command -v redis-server >/dev/null || echo "note: redis-server is not in PATH, so tests on a real Redis will skip; \
+	install it from your distribution's packages (redis-server or redis)"
+	$(GO) -C tools test ./testreport
+	bin/testreport $(RACE) -timeout 10m ./...
+
+bin/testreport: tools/testreport/main.go tools/testreport/report.go
+	@$(GO) -C tools build -o ../bin/testreport ./testreport
+
+lint: ## go vet and golangci-lint, pinned in tools/go.mod (its first build takes minutes)
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+	$(GO) -C tools tool golangci-lint run --config ../.golangci.yml ./...
+
+build: ## bin/batchwright, static, with the version from git
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/batchwright ./cmd/batchwright
+
+bench: build ## speed and memory against the stated goals, as a table (about ten minutes)
+	$(GO) run ./bench -binary bin/batchwright
+
+fuzz: ## each fuzz target for FUZZTIME (30s)
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort -u | while IFS=: read -r file target; do \
+		target=$${target#func }; folder=$$(dirname $$file); echo "$$folder $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$folder </dev/null || exit 1; \
+	done
+
+cover: ## test coverage: total on the terminal, lines in cover.out (go tool cover -html=cover.out)
+	$(GO) test -coverpkg=./... -coverprofile=cover.out ./...
+	$(GO) tool cover -func=cover.out | tail -n 1
+
+clean: ## remove what the other targets made
+	rm -rf bin cover.out
