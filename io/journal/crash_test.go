@@ -1,9 +1,11 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -186,11 +188,82 @@ func TestBarrierIsFoundAcrossPieces(t *testing.T) {
 	t.Parallel()
 	for shift := range 2*barrierSize + 2 {
 		from := int64(len(header))
-		content := make([]byte, int(from)+1<<20-2*barrierSize+shift)
+		content := bytes.Repeat([]byte{0}, int(from)+1<<20-2*barrierSize+shift)
 		content = appendBarrier(content, int64(len(content)))
-		content = append(content, make([]byte, 3000)...)
-		if found, err := barrierAfter(strings.NewReader(string(content)), from, int64(len(content))); err != nil || !found {
+		content = append(content, strings.Repeat("\x00", 3000)...)
+		if found, err := barrierAfter(bytes.NewReader(content), from, int64(len(content))); err != nil || !found {
 			t.Fatalf("shift %d: %v, %v", shift, found, err)
 		}
+	}
+}
+
+// Holds: groups that were only flushed vouch for nothing, so a hole in one of them is a torn tail; a commit ends that.
+func TestFlushedGroupsAreVouchedForByTheNextCommit(t *testing.T) {
+	t.Parallel()
+	l := create(t)
+	for _, entry := range []string{"a", "b", "c"} {
+		appendAll(t, l, entry)
+		if err := l.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damaged := func() []byte {
+		content, err := os.ReadFile(l.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content[len(header)+frameSize] ^= 1
+		return content
+	}
+	if got, dropped, err := reopen(t, damaged()); err != nil || len(got) != 1 || dropped == 0 {
+		t.Errorf("flushed alone: %q, dropped %d, %v", got, dropped, err)
+	}
+	commit(t, l)
+	appendAll(t, l, "d")
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	var corrupt *CorruptError
+	if got, _, err := reopen(t, damaged()); !errors.As(err, &corrupt) {
+		t.Errorf("committed since: %q, %v", got, err)
+	}
+}
+
+func TestOpeningAndClosingDoesNotGrowTheFile(t *testing.T) {
+	t.Parallel()
+	l := create(t)
+	appendAll(t, l, "a")
+	commit(t, l)
+	var sizes [2]int64
+	for i := range sizes {
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if l, err = Open(l.path); err != nil {
+			t.Fatal(err)
+		}
+		sizes[i] = l.Size()
+	}
+	defer l.Close()
+	if sizes[0] != sizes[1] {
+		t.Errorf("%d bytes, then %d", sizes[0], sizes[1])
+	}
+}
+
+// Holds: a length that lies does not become memory. Not parallel, because it counts the process' allocations.
+func TestLengthsBeyondTheFileAreNotAllocated(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(path, []byte(header+"\x00\x00\x00\x10sum!payload"), 0o600); err != nil { // 256 MiB
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if err := ScanFile(path, func(int64, []byte) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > 64<<20 {
+		t.Errorf("%d bytes allocated for a file of a few", got)
 	}
 }

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"os"
 	"syscall"
 	"testing"
 
@@ -64,6 +65,9 @@ func TestFullDiskKeepsEntriesForLater(t *testing.T) {
 					t.Fatal(err)
 				}
 				offsets = append(offsets, appendAll(t, l, "more")...)
+				if stat, _ := os.Stat(l.path); stat.Size() != l.end {
+					t.Errorf("the file has %d bytes, not the %d that are whole", stat.Size(), l.end)
+				}
 				if diff := cmp.Diff([]string{"safe"}, contents(t, l.path)); diff != "" {
 					t.Fatal("file while the disk is full:", diff)
 				}
