@@ -354,3 +354,27 @@ func BenchmarkAdmitUncontended(b *testing.B) {
 		p.Settle(c)
 	}
 }
+
+// Holds: a call that is admitted and cancelled at the same moment is either made or given back.
+func TestCancelAtTheMomentOfAdmission(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Limits{Concurrency: 1})
+		for range 200 { // which of the two a select sees is left to chance
+			first := admit(t, l, oneCall)
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				if p, err := l.Admit(ctx, oneCall); err == nil {
+					p.Release()
+				}
+			}()
+			synctest.Wait()
+			first.Release()
+			cancel()
+			synctest.Wait()
+			if n := l.State().InFlight; n != 0 {
+				t.Fatalf("%d in flight", n)
+			}
+		}
+	})
+}
