@@ -1,0 +1,109 @@
+package messages
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	// maxMessageBytes bounds what a verdict repeats of a server's text.
+	maxMessageBytes = 300
+	// maxScanBytes bounds the text that is looked at to find those bytes.
+	maxScanBytes = 4 << 10
+	maxWordBytes = 128
+)
+
+// credentialShapes match what looks like a credential in a server's or a proxy's text.
+var credentialShapes = []*regexp.Regexp{
+	regexp.MustCompile(`\b(?:sk|pk|rk|key|token)-[A-Za-z0-9_*.\-]{6,}`),
+	regexp.MustCompile(`(?i)\bbearer\s+[A-Za-z0-9._~+/=*\-]{12,}`),
+	regexp.MustCompile(`(?i)\b(?:x-api-key|api[_-]key|authorization|password)\b["']?\s*[:=]\s*["']?[^\s"',;}]+`),
+	regexp.MustCompile(`\beyJ[A-Za-z0-9_\-]{10,}[A-Za-z0-9_.\-]*`),
+	regexp.MustCompile(`//[^/\s@]+@`),
+}
+
+// sanitise makes one line of at most 300 bytes of a text that came from outside: printable, valid UTF-8, and
+// without anything that looks like a credential or begins like the secret in use.
+func sanitise(text string, secret Secret) string {
+	return clip(redact(printable(cut(text, maxScanBytes)), secret), maxMessageBytes)
+}
+
+// sanitiseWord is sanitise for identifiers.
+func sanitiseWord(text string, secret Secret) string {
+	return cut(sanitise(text, secret), maxWordBytes)
+}
+
+func redact(text string, secret Secret) string {
+	text = redactSecret(text, secret.Reveal())
+	for _, shape := range credentialShapes {
+		text = shape.ReplaceAllLiteralString(text, redacted)
+	}
+	return text
+}
+
+// redactSecret hides each run of characters that starts as the secret does: servers repeat keys cut short.
+func redactSecret(text, secret string) string {
+	if secret == "" {
+		return text
+	}
+	prefix := secret[:min(len(secret), 8)]
+	var b strings.Builder
+	for {
+		i := strings.Index(text, prefix)
+		if i < 0 {
+			return b.String() + text
+		}
+		b.WriteString(text[:i])
+		b.WriteString(redacted)
+		text = text[i:]
+		if strings.HasPrefix(text, secret) {
+			text = text[len(secret):]
+			continue
+		}
+		end := strings.IndexAny(text[len(prefix):], " \"',;)}")
+		if end < 0 {
+			return b.String()
+		}
+		text = text[len(prefix)+end:]
+	}
+}
+
+// printable replaces each run of spaces, newlines and unprintable characters (terminal escapes, text direction
+// marks) by one space.
+func printable(text string) string {
+	var b strings.Builder
+	gap := false
+	for _, r := range text {
+		if r == utf8.RuneError || unicode.IsSpace(r) || !unicode.IsPrint(r) {
+			gap = b.Len() > 0
+			continue
+		}
+		if gap {
+			b.WriteByte(' ')
+			gap = false
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// clip shortens text to at most limit bytes, an ellipsis included.
+func clip(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return cut(text, limit-len("…")) + "…"
+}
+
+// cut shortens text to at most limit bytes without splitting a character.
+func cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit]
+}
