@@ -167,6 +167,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 			synctest.Wait()
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
@@ -295,11 +296,13 @@ func TestState(t *testing.T) {
 		"requests":    {Limits{RequestsPerMinute: 30}, oneCall, BoundByRequests, "limit of 30 requests a minute"},
 		"input": {
 			Limits{RequestsPerMinute: 600, InputTokensPerMinute: 60, OutputTokensPerMinute: 600, Headroom: 0.25},
-			Cost{1, 10, 10}, BoundByInput, "limit of 60 input tokens a minute, less 25% headroom",
+			Cost{1, 10, 10},
+			BoundByInput, "limit of 60 input tokens a minute, less 25% headroom",
 		},
 		"output": {
 			Limits{InputTokensPerMinute: 600, OutputTokensPerMinute: 60},
-			Cost{1, 10, 10}, BoundByOutput, "limit of 60 output tokens a minute",
+			Cost{1, 10, 10},
+			BoundByOutput, "limit of 60 output tokens a minute",
 		},
 	}
 	for name, tt := range tests {
@@ -360,7 +363,7 @@ func TestCancelAtTheMomentOfAdmission(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Limits{Concurrency: 1})
-		for range 200 { // which of the two a select sees is left to chance
+		for range 200 { // which of the two comes first is left to chance
 			first := admit(t, l, oneCall)
 			ctx, cancel := context.WithCancel(t.Context())
 			go func() {
@@ -369,8 +372,8 @@ func TestCancelAtTheMomentOfAdmission(t *testing.T) {
 				}
 			}()
 			synctest.Wait()
-			first.Release()
 			cancel()
+			first.Release()
 			synctest.Wait()
 			if n := l.State().InFlight; n != 0 {
 				t.Fatalf("%d in flight", n)
