@@ -367,3 +367,28 @@ func TestProgressOnAFileIsNoTerminal(t *testing.T) {
 		t.Error("a file is taken for a terminal")
 	}
 }
+
+// Holds: of a longer line or frame nothing is left behind a shorter one.
+func TestShorterFrameCoversALongerOne(t *testing.T) {
+	t.Parallel()
+	tty := &screen{t: t, width: 80}
+	p := &progress{out: tty, width: func() int { return tty.width }}
+	p.draw(snapshot{Total: 1_000_000, Phase: "reading", InFlight: 3}, 0)
+	p.draw(snapshot{Total: 1, InFlight: 3}, 0)
+	if diff := cmp.Diff("0 done, 1 read so far\n3 in flight\n", tty.String()); diff != "" {
+		t.Error(diff)
+	}
+	p.draw(snapshot{Total: 1}, 0)
+	if diff := cmp.Diff("0 done, 1 read so far\n", tty.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Holds: an API's text cannot move the cursor.
+func TestControlCharactersDoNotReachTheTerminal(t *testing.T) {
+	t.Parallel()
+	plain, _ := render(snapshot{Why: "\x1b[2Jred\r\nalert\u202e", Phase: "a\tb"}, 0, 80, style{})
+	if diff := cmp.Diff([]string{"0 done, 0 read so far  a b", "waiting:  [2Jred  alert "}, plain); diff != "" {
+		t.Error(diff)
+	}
+}
