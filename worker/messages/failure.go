@@ -27,6 +27,7 @@ func classifyFailure(a Answer) Verdict {
 	}
 	var (
 		certificate *tls.CertificateVerificationError
+		record      tls.RecordHeaderError
 		lookup      *net.DNSError
 		network     net.Error
 	)
@@ -35,7 +36,9 @@ func classifyFailure(a Answer) Verdict {
 		v.Kind, v.Type = Cancelled, "cancelled"
 	case errors.As(a.Err, &certificate):
 		v.Kind, v.Type, v.Remedy = Blocked, "tls", remedyCertificate
-	case errors.Is(a.Err, http.ErrSchemeMismatch):
+	case errors.Is(a.Err, http.ErrSchemeMismatch),
+		// What net/http makes of it when the connection goes through a proxy.
+		errors.As(a.Err, &record) && string(record.RecordHeader[:]) == "HTTP/":
 		v.Kind, v.Type, v.Remedy = Blocked, "tls", remedyPlainHTTP
 	case strings.Contains(a.Err.Error(), "Proxy Authentication Required"):
 		// net/http reports a refused CONNECT by the status line's text alone.

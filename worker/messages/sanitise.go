@@ -37,6 +37,9 @@ func sanitiseWord(text string, secret Secret) string {
 
 func redact(text string, secret Secret) string {
 	text = redactSecret(text, secret.Reveal())
+	if !strings.ContainsAny(text, "-:= /") && !strings.Contains(text, "eyJ") {
+		return text // no shape can match: the request id of each good answer comes this way
+	}
 	for _, shape := range credentialShapes {
 		text = shape.ReplaceAllLiteralString(text, redacted)
 	}

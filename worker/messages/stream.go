@@ -41,11 +41,14 @@ func collect(r io.Reader) ([]byte, error) {
 		if kind := word(data.Get("type")); kind != "" {
 			name = kind
 		}
-		if name == "message_stop" {
-			return a.message()
+		if ignored(name) {
+			continue
 		}
 		if err := a.apply(name, data); err != nil {
 			return nil, fmt.Errorf("%w: %w", errStream, err)
+		}
+		if name == "message_stop" {
+			return a.message()
 		}
 	}
 }
@@ -93,16 +96,15 @@ type growth struct {
 }
 
 func (a *assembly) apply(name string, data gjson.Result) error {
+	if first := name == "message_start"; first != (a.root == nil) {
+		return fmt.Errorf("%s in the wrong place", cut(printable(name), maxWordBytes))
+	}
 	switch name {
 	case "message_start":
-		if a.root != nil {
-			return errors.New("second message_start")
-		}
 		a.root = readObject(data.Get("message"))
 		if a.root == nil {
 			return errors.New("message_start without a message")
 		}
-		return nil
 	case "content_block_start":
 		return a.start(data)
 	case "content_block_delta":
@@ -208,9 +210,6 @@ func (a *assembly) finishWith(data gjson.Result) {
 
 // message puts the Message together.
 func (a *assembly) message() ([]byte, error) {
-	if a.root == nil {
-		return nil, fmt.Errorf("%w: message_stop without message_start", errStream)
-	}
 	slices.SortFunc(a.blocks, func(b, c *block) int { return int(min(max(b.index-c.index, -1), 1)) })
 	cutShort := false
 	switch inside(a.root.text("stop_reason")) {
