@@ -35,35 +35,35 @@ var Reasons = []Reason{
 	ReasonExhausted, ReasonTooLarge, ReasonBadInput, ReasonPoison,
 }
 
-// Result is how a record ended: exactly one per record and round.
+// Result is how a record ended: exactly one per record and round. AppendResult gives its durable form.
 type Result struct {
-	Record int64  `json:"record"`
-	ID     string `json:"id,omitempty"`
-	Digest Digest `json:"digest"`
+	Record int64
+	ID     string
+	Digest Digest
 	// Round is 0 for a run's first pass and grows with each retry.
-	Round  int    `json:"round,omitempty"`
-	Status Status `json:"status"`
-	Reason Reason `json:"reason,omitempty"`
+	Round  int
+	Status Status
+	Reason Reason
 	// Error explains a failure to a person; it holds no prompt, answer or credential.
-	Error string `json:"error,omitempty"`
+	Error string
 	// HTTPStatus is the status of the last answer; 0 when there was none.
-	HTTPStatus int `json:"http_status,omitempty"`
+	HTTPStatus int
 	// Message is the complete Message as the API sent it, unknown fields included; nil when there is none.
-	Message json.RawMessage `json:"message,omitempty"`
+	Message json.RawMessage
 	// Attempts counts ended attempts; Calls every HTTP call, rate-limited ones included.
-	Attempts int `json:"attempts"`
-	Calls    int `json:"calls"`
+	Attempts int
+	Calls    int
 	// Latency is that of the last call.
-	Latency    time.Duration `json:"latency_ns"`
-	RequestID  string        `json:"request_id,omitempty"`
-	FinishedAt time.Time     `json:"finished_at"`
+	Latency    time.Duration
+	RequestID  string
+	FinishedAt time.Time
 	// Usage and StopReason repeat what the message says, so that nobody parses it twice.
-	Usage      Usage  `json:"usage"`
-	StopReason string `json:"stop_reason,omitempty"`
-	Model      string `json:"model,omitempty"`
+	Usage      Usage
+	StopReason string
+	Model      string
 	// Cost is what the record's answers cost; valid only when Priced.
-	Cost   Nanodollars `json:"cost_nusd,omitempty"`
-	Priced bool        `json:"priced,omitempty"`
+	Cost   Nanodollars
+	Priced bool
 }
 
 // Usage counts the tokens of one answer (Messages API, response field usage).

@@ -1,0 +1,138 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
+)
+
+var errNotResult = errors.New("not a result")
+
+// AppendResult appends the result as one JSON object: the entry of a journal, specified in docs/format.md. It is
+// written by hand because it is done twice for every record: 0.4 µs against 2.5 with encoding/json.
+func AppendResult(dst []byte, r *Result) []byte {
+	dst = append(dst, `{"record":`...)
+	dst = strconv.AppendInt(dst, r.Record, 10)
+	dst = appendText(dst, `,"id":`, r.ID)
+	dst = appendText(dst, `,"digest":`, r.Digest.String())
+	dst = appendCount(dst, `,"round":`, int64(r.Round))
+	dst = appendText(dst, `,"status":`, string(r.Status))
+	dst = appendText(dst, `,"reason":`, string(r.Reason))
+	dst = appendText(dst, `,"error":`, r.Error)
+	dst = appendCount(dst, `,"http_status":`, int64(r.HTTPStatus))
+	dst = appendCount(dst, `,"attempts":`, int64(r.Attempts))
+	dst = appendCount(dst, `,"calls":`, int64(r.Calls))
+	dst = appendCount(dst, `,"latency_ns":`, int64(r.Latency))
+	dst = appendText(dst, `,"request_id":`, r.RequestID)
+	dst = append(dst, `,"finished_at":"`...)
+	dst = r.FinishedAt.UTC().AppendFormat(dst, time.RFC3339Nano)
+	dst = append(dst, '"')
+	dst = appendText(dst, `,"stop_reason":`, r.StopReason)
+	dst = appendText(dst, `,"model":`, r.Model)
+	dst = appendCount(dst, `,"input_tokens":`, r.Usage.Input)
+	dst = appendCount(dst, `,"output_tokens":`, r.Usage.Output)
+	dst = appendCount(dst, `,"cache_read_tokens":`, r.Usage.CacheRead)
+	dst = appendCount(dst, `,"cache_write_5m_tokens":`, r.Usage.CacheWrite5m)
+	dst = appendCount(dst, `,"cache_write_1h_tokens":`, r.Usage.CacheWrite1h)
+	if r.Priced {
+		dst = append(dst, `,"cost_nusd":`...)
+		dst = strconv.AppendInt(dst, int64(r.Cost), 10)
+	}
+	if len(r.Message) > 0 {
+		dst = append(dst, `,"message":`...)
+		dst = append(dst, r.Message...)
+	}
+	return append(dst, '}')
+}
+
+// ParseResult reads what AppendResult wrote. Unknown members are left out, so that a journal written by a newer
+// minor version can still be read. The result keeps no reference to data.
+func ParseResult(data []byte) (Result, error) {
+	var r Result
+	if !gjson.ValidBytes(data) {
+		return r, errNotResult
+	}
+	var problem error
+	seen := false
+	gjson.ParseBytes(data).ForEach(func(key, value gjson.Result) bool {
+		switch key.Str {
+		case "record":
+			r.Record, seen = value.Int(), true
+		case "id":
+			r.ID = value.Str
+		case "digest":
+			problem = r.Digest.UnmarshalText([]byte(value.Str))
+		case "round":
+			r.Round = int(value.Int())
+		case "status":
+			r.Status = Status(value.Str)
+		case "reason":
+			r.Reason = Reason(value.Str)
+		case "error":
+			r.Error = value.Str
+		case "http_status":
+			r.HTTPStatus = int(value.Int())
+		case "attempts":
+			r.Attempts = int(value.Int())
+		case "calls":
+			r.Calls = int(value.Int())
+		case "latency_ns":
+			r.Latency = time.Duration(value.Int())
+		case "request_id":
+			r.RequestID = value.Str
+		case "finished_at":
+			r.FinishedAt, problem = time.Parse(time.RFC3339Nano, value.Str)
+		case "stop_reason":
+			r.StopReason = value.Str
+		case "model":
+			r.Model = value.Str
+		case "input_tokens":
+			r.Usage.Input = value.Int()
+		case "output_tokens":
+			r.Usage.Output = value.Int()
+		case "cache_read_tokens":
+			r.Usage.CacheRead = value.Int()
+		case "cache_write_5m_tokens":
+			r.Usage.CacheWrite5m = value.Int()
+		case "cache_write_1h_tokens":
+			r.Usage.CacheWrite1h = value.Int()
+		case "cost_nusd":
+			r.Cost, r.Priced = Nanodollars(value.Int()), true
+		case "message":
+			r.Message = []byte(value.Raw)
+		}
+		return problem == nil
+	})
+	if problem != nil {
+		return Result{}, fmt.Errorf("%w: %w", errNotResult, problem)
+	}
+	if !seen || (r.Status != Succeeded && r.Status != Failed) {
+		return Result{}, errNotResult
+	}
+	return r, nil
+}
+
+// appendText appends a member with a string, nothing when it is empty.
+func appendText(dst []byte, name, text string) []byte {
+	if text == "" {
+		return dst
+	}
+	dst = append(dst, name...)
+	quoted, err := jsontext.AppendQuote(dst, text)
+	if err != nil { // invalid UTF-8: AppendQuote has replaced it
+		return quoted
+	}
+	return quoted
+}
+
+// appendCount appends a member with a number, nothing when it is zero.
+func appendCount(dst []byte, name string, n int64) []byte {
+	if n == 0 {
+		return dst
+	}
+	return strconv.AppendInt(append(dst, name...), n, 10)
+}

@@ -1,0 +1,93 @@
+package worker
+
+import (
+	"math/bits"
+	"sync"
+	"time"
+)
+
+// outageAfter is how long calls must fail for a while, with no success, before the run waits.
+const outageAfter = 30 * time.Second
+
+// health knows whether the API is up, from the calls of all records together. It decides to whom a failed attempt
+// is charged: to the record when others succeeded after it, to nobody when a probe confirmed an outage.
+type health struct {
+	mu        sync.Mutex
+	success   time.Time // of the latest call that the API answered as it should
+	failing   time.Time // of the first failure since then; zero when there was none
+	outage    time.Time // when an outage was last confirmed
+	out       bool      // an outage is on: no record's call starts
+	model     string    // of the latest failed request, for the probe
+	successes [40]time.Time
+}
+
+// succeeded notes a call that the API answered, of a request of so many bytes.
+func (h *health) succeeded(now time.Time, size int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.success, h.failing, h.out = now, time.Time{}, false
+	h.successes[sizeClass(size)] = now
+}
+
+// failed notes a transient failure and reports whether calls have now failed for so long that a probe must decide.
+func (h *health) failed(now time.Time, model string) (suspect bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.model = model
+	if h.failing.IsZero() {
+		h.failing = now
+	}
+	return now.Sub(h.failing) >= outageAfter
+}
+
+// confirmed notes a probe that failed: an outage is on.
+func (h *health) confirmed(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.outage, h.out = now, true
+	if h.failing.IsZero() {
+		h.failing = now
+	}
+}
+
+// since reports whether an outage is on and when calls began to fail.
+func (h *health) since() (out bool, failing time.Time, model string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.out, h.failing, h.model
+}
+
+// charge decides over a record's attempts that failed between first and last and that nothing has decided yet:
+// known is false while neither an outage nor a success came after them.
+func (h *health) charge(first, last time.Time) (charged, known bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case !h.outage.Before(first):
+		return false, true
+	case h.success.After(last):
+		return true, true
+	}
+	return false, false
+}
+
+// outsized reports whether, since a moment, requests that are clearly smaller than size bytes succeeded and none
+// that is as large or larger: then a rate limit refuses this one for its size.
+func (h *health) outsized(since time.Time, size int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	own, smaller := sizeClass(size), false
+	for class, at := range h.successes {
+		if !at.After(since) {
+			continue
+		}
+		if class >= own {
+			return false
+		}
+		smaller = true
+	}
+	return smaller
+}
+
+// sizeClass groups sizes by powers of two.
+func sizeClass(size int) int { return min(bits.Len(uint(max(size, 0))), 39) } //nolint:gosec // not negative

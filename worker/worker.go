@@ -1,0 +1,245 @@
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	mathrand "math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/tidwall/gjson"
+
+	"github.com/batchwright/batchwright/jobs"
+	"github.com/batchwright/batchwright/jobs/courier"
+	"github.com/batchwright/batchwright/ratelimit"
+	"github.com/batchwright/batchwright/worker/messages"
+)
+
+// DefaultConcurrency is the number of calls at once when a job names none.
+const DefaultConcurrency = 64
+
+// Caller makes one call of the Messages API.
+type Caller interface {
+	Call(ctx context.Context, body []byte) messages.Reply
+}
+
+// Options configure a worker.
+type Options struct {
+	// Caller makes the calls. Required.
+	Caller Caller
+	// Poll is how often an idle worker looks for work; default as courier.SessionOptions.
+	Poll time.Duration
+}
+
+// Worker serves one run.
+type Worker struct {
+	caller  Caller
+	session *courier.Session
+	limiter *ratelimit.Limiter
+	tokens  *ratelimit.Estimator
+	queue   *queue
+	health  health
+	slots   int
+	random  func() float64
+
+	calling  context.Context // of every call; ended by Abort
+	abort    context.CancelFunc
+	calls    sync.WaitGroup // the goroutines that make calls, and the probe
+	draining atomic.Bool
+	drained  chan struct{}          // closed when draining begins
+	blocked  atomic.Pointer[string] // what a person must do first
+
+	probing  atomic.Bool
+	parkedMu sync.Mutex
+	parked   []*record // out of attempts, and waiting to know whether an outage is to blame
+
+	inFlight atomic.Int64
+	made     atomic.Int64 // calls
+	retries  atomic.Int64 // of those, calls for a record that was called before
+	refused  atomic.Int64 // in a row, by a rate limit
+}
+
+// Start joins a run and makes its calls until Drain or Abort.
+func Start(ctx context.Context, rdb redis.UniversalClient, run string, options Options) (*Worker, error) {
+	calling, abort := context.WithCancel(context.WithoutCancel(ctx))
+	w := &Worker{
+		caller: options.Caller, tokens: &ratelimit.Estimator{}, queue: newQueue(),
+		random: mathrand.Float64, calling: calling, abort: abort, drained: make(chan struct{}),
+	}
+	ready := make(chan struct{}) // the session's terms are known
+	session, err := courier.Join(ctx, rdb, run, courier.SessionOptions{
+		Worker: name(), Poll: options.Poll,
+		Serve: func(h courier.HandOut) {
+			<-ready
+			w.serve(h)
+		},
+	})
+	if err != nil {
+		abort()
+		return nil, fmt.Errorf("join run %s: %w", run, err)
+	}
+	limits := session.Terms().Limits
+	if limits.Concurrency == 0 {
+		limits.Concurrency = DefaultConcurrency
+	}
+	w.session, w.slots = session, limits.Concurrency
+	w.limiter = ratelimit.New(ratelimit.Limits{
+		Concurrency: limits.Concurrency, RequestsPerMinute: limits.RequestsPerMinute,
+		InputTokensPerMinute: limits.InputTokensPerMinute, OutputTokensPerMinute: limits.OutputTokensPerMinute,
+		Headroom: limits.Headroom,
+	})
+	close(ready)
+	for range w.slots {
+		w.calls.Go(w.callAll)
+	}
+	return w, nil
+}
+
+// name is unique over the fleet and over restarts.
+func name() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "worker"
+	}
+	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6])
+}
+
+// serve takes a hand-out over and returns when there is room for another: enough is ready to keep every slot busy
+// while the next one is claimed.
+func (w *Worker) serve(h courier.HandOut) {
+	records := make([]*record, len(h.Requests))
+	for i := range h.Requests {
+		records[i] = &record{Request: h.Requests[i], handout: h.Number}
+	}
+	if !w.queue.push(false, records...) {
+		w.giveBack(records...)
+		return
+	}
+	w.queue.room(w.slots)
+}
+
+// callAll is one slot: it takes records as they become ready and makes one call for each.
+func (w *Worker) callAll() {
+	for {
+		r := w.queue.next()
+		if r == nil {
+			return
+		}
+		w.attempt(r)
+	}
+}
+
+// attempt makes one call for a record, when the limits admit it, and decides what becomes of the record.
+func (w *Worker) attempt(r *record) {
+	if !w.admissible(r) {
+		return
+	}
+	maxTokens := gjson.GetBytes(r.Body, "max_tokens").Int()
+	input, output := w.tokens.Estimate(len(r.Body), maxTokens)
+	permit, err := w.limiter.Admit(w.calling, ratelimit.Cost{Requests: 1, Input: input, Output: output})
+	if err != nil {
+		w.giveBack(r)
+		return
+	}
+	// The wait may have been long: what held before it need not hold now.
+	if w.draining.Load() || w.blocked.Load() != nil || !w.admissible(r) {
+		permit.Release()
+		if w.draining.Load() || w.blocked.Load() != nil {
+			w.giveBack(r)
+		}
+		return
+	}
+	w.inFlight.Add(1)
+	w.made.Add(1)
+	if r.Calls++; r.Calls > 1 {
+		w.retries.Add(1)
+	}
+	reply := w.caller.Call(w.calling, r.Body)
+	w.inFlight.Add(-1)
+	var usage jobs.Usage
+	var stopReason, model string
+	if reply.Kind == messages.Answered {
+		stopReason, model, usage, _ = jobs.ReadMessage(reply.Message)
+		w.tokens.Learn(len(r.Body), usage.Input+usage.CacheWrite(), usage.Output)
+	}
+	permit.Settle(ratelimit.Cost{Requests: 1, Input: usage.Input + usage.CacheWrite(), Output: usage.Output})
+	w.conclude(r, &reply, stopReason, model, usage)
+}
+
+// admissible reports whether the record may be called now; if not it has put the record where it can wait.
+func (w *Worker) admissible(r *record) bool {
+	out, _, _ := w.health.since()
+	if !out && w.session.MayCall() {
+		return true
+	}
+	r.due = time.Now().Add(time.Second)
+	if !w.queue.wait(r) {
+		w.giveBack(r)
+	}
+	return false
+}
+
+// giveBack returns records to the coordinator unanswered.
+func (w *Worker) giveBack(records ...*record) {
+	for _, r := range records {
+		w.returnRecord(r, time.Time{})
+	}
+}
+
+func (w *Worker) returnRecord(r *record, earliest time.Time) {
+	returned := &courier.Returned{
+		Record: r.Record, Digest: r.Digest, Attempts: r.Attempts + r.unproven, Calls: r.Calls, Refusals: r.Refusals,
+		Earliest: earliest,
+	}
+	if out, _, _ := w.health.since(); out {
+		returned.Attempts = r.Attempts
+	}
+	if blocked := w.blocked.Load(); blocked != nil {
+		returned.Blocked = *blocked
+	}
+	w.session.Deliver(courier.Delivery{Handout: r.handout, Returned: returned})
+}
+
+// Drain takes no more work, gives back what was not begun and waits for the calls in flight. Abort cuts it short.
+func (w *Worker) Drain(ctx context.Context) {
+	if w.draining.Swap(true) {
+		return
+	}
+	close(w.drained)
+	w.session.StopClaiming()
+	w.giveBack(w.queue.close()...)
+	w.giveBack(w.unpark()...)
+	w.calls.Wait()
+	w.session.Close(ctx)
+	w.abort()
+}
+
+// Abort ends the calls in flight; their records go back. They may have been answered and billed.
+func (w *Worker) Abort() { w.abort() }
+
+// Stats say what a worker is doing.
+type Stats struct {
+	InFlight, Waiting int
+	Calls, Retries    int64
+	// Why says what calls are waiting for; empty when they are not.
+	Why string
+}
+
+// Stats reports what the worker is doing at the moment.
+func (w *Worker) Stats() Stats {
+	_, waiting := w.queue.sizes()
+	w.parkedMu.Lock()
+	waiting += len(w.parked)
+	w.parkedMu.Unlock()
+	s := Stats{InFlight: int(w.inFlight.Load()), Waiting: waiting, Calls: w.made.Load(), Retries: w.retries.Load()}
+	if out, failing, _ := w.health.since(); out {
+		s.Why = fmt.Sprintf("the API has been failing since %s; probing it", failing.Local().Format(time.TimeOnly))
+	} else if state := w.limiter.State(); state.Bound != ratelimit.BoundByConcurrency {
+		s.Why = state.Why()
+	}
+	return s
+}
