@@ -29,7 +29,7 @@ lint: ## go vet and golangci-lint, pinned in tools/go.mod (its first build takes
 	$(GO) -C tools tool golangci-lint run --config ../.golangci.yml ./...
 
 build: ## bin/batchwright, static, with the version from git
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/batchwright ./cmd/batchwright
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.linkedVersion=$(VERSION)' -o bin/batchwright ./cmd/batchwright
 
 bench: build ## speed and memory against the stated goals, as a table (about ten minutes)
 	$(GO) run ./bench -binary bin/batchwright

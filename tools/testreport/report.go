@@ -14,12 +14,12 @@ import (
 
 // event is one line of `go test -json` (go doc test2json).
 type event struct {
-	Action     string
-	Package    string
-	ImportPath string
-	Test       string
-	Output     string
-	Elapsed    float64
+	Action     string  `json:"Action"`
+	Package    string  `json:"Package"`
+	ImportPath string  `json:"ImportPath"`
+	Test       string  `json:"Test"`
+	Output     string  `json:"Output"`
+	Elapsed    float64 `json:"Elapsed"` // seconds
 }
 
 // testName identifies a test; Test is empty for what a package prints outside its tests.
@@ -28,6 +28,8 @@ type testName struct{ Package, Test string }
 // outcome gathers the events of one go test.
 type outcome struct {
 	w io.Writer
+	// err is the first error of writing to w.
+	err error
 	// pending holds the output of each test that has not passed.
 	pending map[testName][]string
 	builds  map[string][]string
@@ -48,7 +50,7 @@ func report(events io.Reader, w io.Writer) error {
 			if json.Unmarshal(line, &e) == nil && e.Action != "" {
 				o.add(e)
 			} else {
-				fmt.Fprintf(w, "%s", line)
+				o.printf("%s", line)
 			}
 		}
 		if err == io.EOF {
@@ -59,7 +61,7 @@ func report(events io.Reader, w io.Writer) error {
 		}
 	}
 	o.conclude()
-	return nil
+	return o.err
 }
 
 func (o *outcome) add(e event) {
@@ -98,7 +100,8 @@ func (o *outcome) endTest(action string, name testName) {
 
 func (o *outcome) endPackage(e event) {
 	name := testName{Package: e.Package}
-	if e.Action == "fail" {
+	switch e.Action {
+	case "fail":
 		// A panic, a data race or a timeout ends the process with tests still open: theirs is the output that tells.
 		for _, open := range slices.SortedFunc(maps.Keys(o.pending), byName) {
 			if open.Package == e.Package && open.Test != "" {
@@ -111,21 +114,21 @@ func (o *outcome) endPackage(e event) {
 			o.failed = append(o.failed, name)
 		}
 		o.write(o.pending[name])
-	} else if e.Action == "pass" {
-		fmt.Fprintf(o.w, "ok    %s  %.1fs\n", e.Package, e.Elapsed)
+	case "pass":
+		o.printf("ok    %s  %.1fs\n", e.Package, e.Elapsed)
 	}
 	delete(o.pending, name)
 }
 
 func (o *outcome) conclude() {
-	fmt.Fprintf(o.w, "\n%d passed, %d failed, %d skipped\n", o.passed, len(o.failed), o.skipCount())
+	o.printf("\n%d passed, %d failed, %d skipped\n", o.passed, len(o.failed), o.skipCount())
 	for _, name := range o.failed {
-		fmt.Fprintf(o.w, "FAILED   %s\n", strings.TrimSpace(name.Package+" "+name.Test))
+		o.printf("FAILED   %s\n", strings.TrimSpace(name.Package+" "+name.Test))
 	}
 	for _, reason := range slices.Sorted(maps.Keys(o.skips)) {
-		fmt.Fprintf(o.w, "SKIPPED  %s\n", reason)
+		o.printf("SKIPPED  %s\n", reason)
 		for _, name := range slices.SortedFunc(slices.Values(o.skips[reason]), byName) {
-			fmt.Fprintf(o.w, "         %s %s\n", name.Package, name.Test)
+			o.printf("         %s %s\n", name.Package, name.Test)
 		}
 	}
 }
@@ -140,7 +143,13 @@ func (o *outcome) skipCount() int {
 
 func (o *outcome) write(lines []string) {
 	for _, line := range lines {
-		fmt.Fprint(o.w, line)
+		o.printf("%s", line)
+	}
+}
+
+func (o *outcome) printf(format string, args ...any) {
+	if _, err := fmt.Fprintf(o.w, format, args...); err != nil && o.err == nil {
+		o.err = fmt.Errorf("write report: %w", err)
 	}
 }
 
