@@ -46,6 +46,11 @@ func Load(path string, o Options) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseJob(path, src, o)
+}
+
+// parseJob makes a job of what the job file at path holds.
+func parseJob(path string, src []byte, o Options) (*Job, error) {
 	var found problems
 	root := parseYAML(src, place{file: path}, &found)
 	if len(found) > 0 {
@@ -55,8 +60,8 @@ func Load(path string, o Options) (*Job, error) {
 		return nil, fmt.Errorf("%s: a job file is a map of keys: input, output, request, …", path)
 	}
 	dir := filepath.Dir(path)
-	o.Input, o.Output, err = fromFolder(dir, o.Input, o.Output)
-	if err != nil {
+	var err error
+	if o.Input, o.Output, err = fromFolder(dir, o.Input, o.Output); err != nil {
 		return nil, err
 	}
 	applyVars(root, o.Vars, &found)

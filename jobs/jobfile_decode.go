@@ -76,10 +76,10 @@ func (d *decoder) checkSection(n *node, name string) *node {
 	return n
 }
 
-// missing reports a key that must be there, in the words of whoever made the job.
+// missing reports a key that must be there, in the words of whoever made the job. Without a file it has no place.
 func (d *decoder) missing(at place, inFile, onCommandLine string) {
 	if d.file == "" {
-		d.add(at, "%s", onCommandLine)
+		d.add(place{}, "%s", onCommandLine)
 		return
 	}
 	d.add(at, "%s", inFile)
@@ -115,14 +115,11 @@ func (d *decoder) input(n *node) []string {
 		d.add(n.at, "input has no path; name a file, a glob or a folder")
 	}
 	for i, path := range list {
-		at := n.at
-		if n.kind == listNode {
-			at = n.elements[i].at
+		element := n.elements[i]
+		if path == "" && element.kind == stringNode {
+			d.add(element.at, "input has an empty path; name a file, a glob or a folder")
 		}
-		if path == "" {
-			d.add(at, "input has an empty path; name a file, a glob or a folder")
-		}
-		d.checkScheme(at, "input", path)
+		d.checkScheme(element.at, "input", path)
 	}
 	return list
 }
@@ -146,7 +143,7 @@ func (d *decoder) columns(n *node) Columns {
 	if keep := section.get("keep"); keep.given() {
 		columns.Keep = d.texts(keep, "columns.keep")
 		for i, name := range columns.Keep {
-			if slices.Contains(columns.Keep[:i], name) {
+			if name != "" && slices.Contains(columns.Keep[:i], name) {
 				d.add(keep.elements[i].at, "columns.keep names %s twice", quoted(name))
 			}
 		}
@@ -216,7 +213,7 @@ func (d *decoder) answer(n *node) *Answer {
 	}
 	answer, err := NewAnswer(n.json("", map[string]place{}))
 	if err != nil {
-		d.add(n.at, "answer: %w", err)
+		d.add(n.at, "%w", err)
 		return nil
 	}
 	return answer
@@ -236,9 +233,6 @@ func (d *decoder) request(m *member, job *Job) *Template {
 	d.checkModel(m.at, body)
 	d.checkMaxTokens(m.at, body)
 	d.checkMessages(m.at, body)
-	if stream := body.member("stream"); stream != nil {
-		d.add(stream.at, "request.stream is not part of the request here; use api.stream")
-	}
 	if len(*d.problems) > before || body.broken() {
 		return nil
 	}
@@ -280,8 +274,8 @@ func (d *decoder) checkMaxTokens(at place, body *node) {
 		d.missing(at, "request has no max_tokens"+misspelt(body, "max_tokens")+"; add max_tokens: "+strconv.Itoa(defaultMaxTokens)+", the most an answer may have",
 			"the request has no max_tokens; add --max-tokens "+strconv.Itoa(defaultMaxTokens))
 	case tokens.kind == stringNode && strings.Contains(tokens.text, "{{"): // a template, checked with each record
-	default:
-		d.count(tokens, "request.max_tokens", 1, maxCount)
+	default: // 0 warms the cache (Messages API, create a message)
+		d.count(tokens, "request.max_tokens", 0, maxCount)
 	}
 }
 

@@ -128,7 +128,7 @@ func (n *node) appendJSON(dst []byte, pointer string, places map[string]place) [
 		number, _ := jsonNumber(n.text)
 		return append(dst, number...)
 	case stringNode:
-		return appendJSONString(dst, n.text)
+		return appendJSONText(dst, n.text)
 	case listNode:
 		dst = append(dst, '[')
 		for i, e := range n.elements {
@@ -144,7 +144,7 @@ func (n *node) appendJSON(dst []byte, pointer string, places map[string]place) [
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = append(appendJSONString(dst, m.key), ':')
+			dst = append(appendJSONText(dst, m.key), ':')
 			dst = m.value.appendJSON(dst, pointer+"/"+pointerEscape.Replace(m.key), places)
 		}
 		return append(dst, '}')
@@ -155,15 +155,3 @@ func (n *node) appendJSON(dst []byte, pointer string, places map[string]place) [
 
 // pointerEscape escapes a key for a JSON pointer (RFC 6901 section 3).
 var pointerEscape = strings.NewReplacer("~", "~0", "/", "~1")
-
-// appendJSONString writes s as a JSON string. Characters that mean something in HTML stay as they are: prompts are
-// full of them, and people read the rendered request.
-func appendJSONString(dst []byte, s string) []byte {
-	var out strings.Builder
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(s); err != nil {
-		panic("jobs: a string has no JSON form: " + err.Error()) // encoding/json has a form for every string
-	}
-	return append(dst, strings.TrimSuffix(out.String(), "\n")...)
-}

@@ -69,7 +69,8 @@ func (d *decoder) text(n *node, key string) string {
 	return ""
 }
 
-// texts reads a string or a list of strings; never nil when something was given.
+// texts reads a string or a list of strings; never nil when something was given. A string becomes a list of one in
+// the tree too, so that each text has its element.
 func (d *decoder) texts(n *node, key string) []string {
 	switch {
 	case !n.given():
@@ -81,7 +82,6 @@ func (d *decoder) texts(n *node, key string) []string {
 	for _, e := range n.elements {
 		if e.kind == nullNode {
 			d.add(e.at, "%s has an empty element", key)
-			continue
 		}
 		list = append(list, d.text(e, key))
 	}
@@ -227,13 +227,11 @@ func (d *decoder) checkOutputEnding(at place, path string) {
 	if isURL(path) {
 		path, _, _ = strings.Cut(path, "?") // the store's options
 	}
-	if path == "" || strings.HasSuffix(path, "/") && strings.Trim(path, "/.") != "" {
-		if path == "" {
-			d.add(at, "output is empty; name a file such as out/answers.jsonl")
-		}
+	if path == "" {
+		d.add(at, "output is empty; name a file such as out/answers.jsonl")
 		return
 	}
-	for _, ending := range outputEndings {
+	for _, ending := range append([]string{"/"}, outputEndings...) {
 		if strings.HasSuffix(path, ending) {
 			return
 		}
@@ -274,9 +272,9 @@ func (d *decoder) keyEnv(n *node) string {
 
 func (d *decoder) beta(n *node) []string {
 	list := d.texts(n, "api.beta")
-	for _, name := range list {
-		if !betaName.MatchString(name) && !n.broken() {
-			d.add(n.at, "api.beta %s is no name of a beta; write a list of names with letters, digits, . _ and -", quoted(name))
+	for i, name := range list {
+		if element := n.elements[i]; element.kind == stringNode && !betaName.MatchString(name) {
+			d.add(element.at, "api.beta %s is no name of a beta; write a list of names with letters, digits, . _ and -", quoted(name))
 		}
 	}
 	return list

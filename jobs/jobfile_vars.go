@@ -63,6 +63,9 @@ func (v *vars) define(section *member, given map[string]string) {
 			v.broken[m.key] = true
 		case def.kind == brokenNode:
 			v.broken[m.key] = true
+		case strings.Contains(def.text, "${"):
+			v.found.add(def.at, "var %s: a var cannot be made of others; write the whole value", m.key)
+			v.broken[m.key] = true
 		default:
 			v.values[m.key] = def.text
 		}

@@ -47,25 +47,26 @@ func parseYAML(src []byte, at place, found *problems) *node {
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey()) // the library's own check also finds a.b beside a: {b}
 	if err != nil {
-		r.syntaxError(err)
+		r.syntaxError(err, src)
 		return broken
 	}
-	var bodies []ast.Node
+	var root ast.Node
 	for _, doc := range file.Docs {
-		if _, comment := doc.Body.(*ast.CommentGroupNode); doc.Body != nil && !comment {
-			bodies = append(bodies, doc.Body)
+		switch doc.Body.(type) {
+		case nil, *ast.CommentGroupNode, *ast.DirectiveNode:
+			continue
 		}
+		if root != nil {
+			found.add(r.place(doc.Start), "a second YAML document starts here; a job file is one document")
+			return broken
+		}
+		root = doc.Body
 	}
-	switch len(bodies) {
-	case 0:
+	if root == nil {
 		found.add(at, "there is nothing in it")
 		return broken
-	case 1:
-		return r.node(bodies[0])
-	default:
-		found.add(r.place(bodies[1].GetToken()), "a second YAML document starts here; a job file is one document")
-		return broken
 	}
+	return r.node(root)
 }
 
 // checkText refuses what YAML does not allow (section 5.1) and the library lets through.
@@ -98,7 +99,8 @@ func (r *yamlReader) checkTokens(tokens token.Tokens) bool {
 		r.found.add(r.at, "over %d values are too many for a job file; put long texts and lists into files of their own", maxYAMLTokens/2)
 		return false
 	}
-	// Brackets nest until they are closed; dashes and question marks nest along one line, and deeper with each column.
+	// Brackets nest until they are closed; dashes and question marks nest along one line. Indentation
+	// nests too, but a file of maxJobFile bytes has no room for a depth that hurts.
 	brackets, line, marks := 0, 0, 0
 	for _, tk := range tokens {
 		if tk.Position.Line != line {
@@ -112,7 +114,7 @@ func (r *yamlReader) checkTokens(tokens token.Tokens) bool {
 		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType:
 			marks++
 		}
-		if brackets > maxYAMLDepth || marks > maxYAMLDepth || tk.Position.Column > maxYAMLDepth*100 {
+		if brackets > maxYAMLDepth || marks > maxYAMLDepth {
 			r.found.add(r.place(tk), "nested too deeply")
 			return false
 		}
@@ -121,13 +123,18 @@ func (r *yamlReader) checkTokens(tokens token.Tokens) bool {
 }
 
 // syntaxError reports the library's error without the excerpt of the file, which may hold a prompt, that it prints.
-func (r *yamlReader) syntaxError(err error) {
+func (r *yamlReader) syntaxError(err error, src []byte) {
 	var syntax yaml.Error
-	if !errors.As(err, &syntax) {
-		r.found.add(r.at, "not valid YAML: %w", err)
+	if !errors.As(err, &syntax) || syntax.GetToken() == nil {
+		r.found.add(r.at, "not valid YAML")
 		return
 	}
-	r.found.add(r.place(syntax.GetToken()), "not valid YAML: %s", syntax.GetMessage())
+	at, hint := syntax.GetToken().Position, ""
+	lines := bytes.Split(src, []byte("\n"))
+	if line := lines[min(max(at.Line, 1), len(lines))-1]; bytes.Contains(line, []byte("{{")) || bytes.Contains(line, []byte("${")) {
+		hint = "; put quotes around a value that starts with {{, and around ${…} inside [ ] or { }"
+	}
+	r.found.add(r.place(syntax.GetToken()), "not valid YAML: %s%s", syntax.GetMessage(), hint)
 }
 
 func (r *yamlReader) place(tk *token.Token) place {
@@ -209,6 +216,9 @@ func (r *yamlReader) alias(n *ast.AliasNode) *node {
 	if !ok {
 		return r.broken(n.GetToken(), "no anchor &%s stands before this alias; put quotes around text that starts with *", name)
 	}
+	if r.count > maxYAMLNodes {
+		return &node{kind: brokenNode, at: r.place(n.GetToken())} // reported
+	}
 	r.count += value.size()
 	if r.count > maxYAMLNodes {
 		return r.broken(n.GetToken(), "the aliases up to here make over %d values", maxYAMLNodes)
@@ -268,6 +278,9 @@ func (r *yamlReader) merged(value *node, at place) []*node {
 		maps = value.elements
 	}
 	for _, m := range maps {
+		if m.kind == brokenNode {
+			return nil
+		}
 		if m.kind != mapNode {
 			r.found.add(at, "<< takes a map or a list of maps, each by its alias: <<: *name")
 			return nil
