@@ -211,7 +211,8 @@ func (d *decoder) answer(n *node) *Answer {
 	if !n.given() || n.broken() {
 		return nil
 	}
-	answer, err := NewAnswer(n.json("", map[string]place{}))
+	schema, _ := n.toJSON()
+	answer, err := NewAnswer(schema)
 	if err != nil {
 		d.add(n.at, "%w", err)
 		return nil
@@ -236,9 +237,9 @@ func (d *decoder) request(m *member, job *Job) *Template {
 	if len(*d.problems) > before || body.broken() {
 		return nil
 	}
-	places := map[string]place{}
+	text, places := body.toJSON()
 	template, err := NewTemplate(TemplateSource{
-		Body:   body.json("", places),
+		Body:   text,
 		Answer: job.Answer,
 		Dir:    job.Dir,
 		Where: func(pointer string) string {

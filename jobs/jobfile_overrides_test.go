@@ -39,7 +39,7 @@ func TestSet(t *testing.T) {
 			if err := found.err(); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tc.want, string(root.json("", map[string]place{}))); diff != "" {
+			if diff := cmp.Diff(tc.want, jsonOf(root)); diff != "" {
 				t.Errorf("tree (-want +got):\n%s", diff)
 			}
 		})

@@ -36,7 +36,8 @@ type problem struct {
 	placed bool
 }
 
-func (p problem) Error() string {
+// line is what a person reads.
+func (p problem) line() string {
 	if at := p.at.String(); at != "" && !p.placed {
 		return at + ": " + p.err.Error()
 	}
@@ -52,11 +53,11 @@ func (ps *problems) add(at place, format string, args ...any) {
 
 // err is nil when nothing is wrong, else one error with a line for each problem: the command line's first, then the
 // file's from top to bottom.
-func (ps problems) err() error {
-	if len(ps) == 0 {
+func (ps *problems) err() error {
+	if len(*ps) == 0 {
 		return nil
 	}
-	sorted := slices.Clone(ps)
+	sorted := slices.Clone(*ps)
 	slices.SortStableFunc(sorted, func(a, b problem) int {
 		return cmp.Or(cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.at.column, b.at.column))
 	})
@@ -69,7 +70,7 @@ type jobError struct{ problems []problem }
 func (e *jobError) Error() string {
 	lines := make([]string, len(e.problems))
 	for i, p := range e.problems {
-		lines[i] = p.Error()
+		lines[i] = p.line()
 	}
 	return strings.Join(lines, "\n")
 }

@@ -28,6 +28,11 @@ func writeJob(t *testing.T, name, text string) string {
 	return path
 }
 
+func jsonOf(n *node) string {
+	text, _ := n.toJSON()
+	return string(text)
+}
+
 // withoutCompiled leaves out what other files of the package compile and test.
 var withoutCompiled = cmpopts.IgnoreFields(Job{}, "Request", "Answer")
 
@@ -222,7 +227,7 @@ func TestFlagsMakeRequest(t *testing.T) {
 	}
 	want := `{"model":"m","max_tokens":50,"system":"s",` +
 		`"messages":[{"role":"assistant","content":"say \"<{{.x}}>\"\n"}],"temperature":0.10}`
-	if got := string(root.get("request").json("", map[string]place{})); got != want {
+	if got := jsonOf(root.get("request")); got != want {
 		t.Errorf("request\n got %s\nwant %s", got, want)
 	}
 }

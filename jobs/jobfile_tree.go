@@ -113,10 +113,11 @@ func (n *node) size() int {
 	return count
 }
 
-// json writes a subtree as JSON, keys in their order and numbers digit for digit, and notes in places where each
-// JSON pointer below pointer stands.
-func (n *node) json(pointer string, places map[string]place) json.RawMessage {
-	return n.appendJSON(nil, pointer, places)
+// toJSON writes a subtree as JSON, keys in their order and numbers digit for digit. It also gives the place of each
+// JSON pointer into it.
+func (n *node) toJSON() (text json.RawMessage, places map[string]place) {
+	places = map[string]place{}
+	return n.appendJSON(nil, "", places), places
 }
 
 func (n *node) appendJSON(dst []byte, pointer string, places map[string]place) []byte {

@@ -113,6 +113,7 @@ func (r *yamlReader) checkTokens(tokens token.Tokens) bool {
 			brackets--
 		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType:
 			marks++
+		default: // does not nest
 		}
 		if brackets > maxYAMLDepth || marks > maxYAMLDepth {
 			r.found.add(r.place(tk), "nested too deeply")
@@ -124,8 +125,8 @@ func (r *yamlReader) checkTokens(tokens token.Tokens) bool {
 
 // syntaxError reports the library's error without the excerpt of the file, which may hold a prompt, that it prints.
 func (r *yamlReader) syntaxError(err error, src []byte) {
-	var syntax yaml.Error
-	if !errors.As(err, &syntax) || syntax.GetToken() == nil {
+	syntax, ok := errors.AsType[yaml.Error](err)
+	if !ok || syntax.GetToken() == nil {
 		r.found.add(r.at, "not valid YAML")
 		return
 	}

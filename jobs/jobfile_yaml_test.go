@@ -49,7 +49,7 @@ func TestParseYAML(t *testing.T) {
 			if err := found.err(); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tc.want, string(root.json("", map[string]place{}))); diff != "" {
+			if diff := cmp.Diff(tc.want, jsonOf(root)); diff != "" {
 				t.Errorf("JSON (-want +got):\n%s", diff)
 			}
 		})
@@ -106,8 +106,7 @@ func TestPlaces(t *testing.T) {
 	if len(found) > 0 {
 		t.Fatal(found.err())
 	}
-	places := map[string]place{}
-	root.get("request").json("", places)
+	_, places := root.get("request").toJSON()
 	got := map[string]string{}
 	for pointer, at := range places {
 		got[pointer] = at.String()
