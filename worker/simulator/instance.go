@@ -140,7 +140,7 @@ func (in *instance) array(dst []byte, s *schema, depth int, brief bool) []byte {
 	if s.unique {
 		seen = map[string]bool{}
 	}
-	for made, tries := 0, 0; made < length && tries < 20*length; tries++ {
+	for made, tries := 0, 0; made < length && tries < 100*length; tries++ {
 		start := len(dst)
 		if made > 0 {
 			dst = append(dst, ',')

@@ -39,14 +39,17 @@ func appendPhrase(dst []byte, d *draw) []byte {
 }
 
 // marker opens plain answers that have room for it, so that nobody takes one for a model's.
-const marker = "Simulated answer."
+const (
+	marker     = "Simulated answer."
+	markedSize = 128
+)
 
 // plainText returns sentences of about this many tokens, and never more.
 func plainText(tokens int, d *draw) string {
 	size := tokens * bytesPerToken
 	var b strings.Builder
 	b.Grow(size)
-	if size >= 2*len(marker) {
+	if size >= markedSize {
 		b.WriteString(marker)
 	}
 	for {
