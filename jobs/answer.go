@@ -235,7 +235,7 @@ func compileSchema(schema json.RawMessage) (validator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read schema of answer: %w", err)
 	}
-	const name = "answer:schema"
+	const name = "answer:///schema" // a hierarchical URL, for relative references to differ from it
 	compiler := jsonschema.NewCompiler()
 	compiler.UseLoader(closedLoader{})
 	if err := compiler.AddResource(name, document); err != nil {

@@ -142,14 +142,15 @@ func unknownColumn(name string, columns []string) string {
 			near = column // {{.a.b}} for a column called "a.b"
 		}
 	}
+	b.WriteByte(';')
 	if near != "" {
-		fmt.Fprintf(&b, "; did you mean %s?", reference(near))
+		fmt.Fprintf(&b, " did you mean %s?", reference(near))
 	}
 	if len(columns) == 0 {
-		b.WriteString("; the input has no columns")
+		b.WriteString(" the input has no columns")
 		return b.String()
 	}
-	b.WriteString("; the input has ")
+	b.WriteString(" the input has ")
 	for i, column := range columns {
 		if i == shown {
 			fmt.Fprintf(&b, " and %d more", len(columns)-shown)

@@ -69,17 +69,17 @@ func (c *templateCompiler) checkCommand(command *parse.CommandNode, rooted, pipe
 	if name, ok := first.(*parse.IdentifierNode); ok {
 		return c.checkCall(name, args, rooted, piped)
 	}
+	if number, ok := first.(*parse.NumberNode); ok && strings.HasPrefix(number.Text, ".") {
+		return c.fault(number, fmt.Sprintf("this is a number: write {{col %q}} for the column", number.Text[1:]))
+	}
 	if err := c.checkOperand(first, rooted); err != nil {
 		return err
-	}
-	if number, ok := first.(*parse.NumberNode); ok && len(args) == 0 && strings.HasPrefix(command.String(), ".") {
-		return c.fault(number, fmt.Sprintf("this is a number: write {{col %q}} for the column", command.String()[1:]))
 	}
 	switch {
 	case piped:
 		return c.fault(first, first.String()+" is not a function: nothing can be piped into it")
 	case len(args) > 0:
-		return c.fault(first, first.String()+` is not a function: write {{col "…"}} for a column whose name is not one word`)
+		return c.fault(first, first.String()+` is not a function: an action names one column, and {{col "…"}} one whose name is not one word`)
 	default:
 		return nil
 	}

@@ -54,6 +54,9 @@ func (c *templateCompiler) syntaxError(refused error) error {
 		}
 	}
 	offset = max(offset, 0)
+	for offset > 0 && c.text[offset-1] == '{' {
+		offset-- // of three braces the first two begin an action
+	}
 	message := parserPrefix.ReplaceAllString(refused.Error(), "")
 	action := c.text[offset:end]
 	switch {
