@@ -78,7 +78,7 @@ func (l *Layout) kept(input Schema) (Schema, error) {
 	for _, name := range l.keep {
 		at := slices.IndexFunc(input, func(c Column) bool { return c.Name == name })
 		if at < 0 {
-			return nil, errors.New("columns.keep: " + unknownColumn(name, input.Names()))
+			return nil, errors.New("columns.keep: " + unknownColumn(name, input.Names(), strconv.Quote))
 		}
 		kept = append(kept, input[at])
 	}

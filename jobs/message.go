@@ -61,11 +61,13 @@ func readUsage(object gjson.Result) Usage {
 	return u
 }
 
+// tokens reads a count. More than any answer can have is cut there, so that sums of counts stay sums.
 func tokens(value gjson.Result) int64 {
+	const most = 1 << 40
 	if value.Type != gjson.Number {
 		return 0
 	}
-	return max(0, value.Int())
+	return min(max(0, value.Int()), most)
 }
 
 // Text joins all text blocks of a Message; citations split one sentence over several blocks, so nothing goes between.

@@ -100,7 +100,7 @@ func (t *Template) Check(columns []string) error {
 		if slices.Contains(columns, use.name) {
 			continue
 		}
-		return fmt.Errorf("%s: %s", use.place, unknownColumn(use.name, columns))
+		return fmt.Errorf("%s: %s", use.place, unknownColumn(use.name, columns, reference))
 	}
 	return nil
 }
@@ -131,8 +131,8 @@ func (t *Template) Model() string { return t.model }
 // MaxTokens is the request's max_tokens; 0 when a template decides it.
 func (t *Template) MaxTokens() int64 { return t.maxTokens }
 
-// unknownColumn says that a column does not exist, which ones do, and which one was meant.
-func unknownColumn(name string, columns []string) string {
+// unknownColumn says that a column does not exist, which ones do, and which one was meant, written as its place asks.
+func unknownColumn(name string, columns []string, written func(string) string) string {
 	const shown = 30
 	var b strings.Builder
 	fmt.Fprintf(&b, "no column %q", name)
@@ -144,7 +144,7 @@ func unknownColumn(name string, columns []string) string {
 	}
 	b.WriteByte(';')
 	if near != "" {
-		fmt.Fprintf(&b, " did you mean %s?", reference(near))
+		fmt.Fprintf(&b, " did you mean %s?", written(near))
 	}
 	if len(columns) == 0 {
 		b.WriteString(" the input has no columns")
