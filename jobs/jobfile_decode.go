@@ -214,7 +214,7 @@ func (d *decoder) answer(n *node) *Answer {
 	schema, _ := n.toJSON()
 	answer, err := NewAnswer(schema)
 	if err != nil {
-		d.add(n.at, "%w", err)
+		d.add(n.at, "%s", err)
 		return nil
 	}
 	return answer
@@ -252,7 +252,7 @@ func (d *decoder) request(m *member, job *Job) *Template {
 		},
 	})
 	if err != nil {
-		*d.problems = append(*d.problems, problem{at: body.at, err: err, placed: true})
+		*d.problems = append(*d.problems, problem{at: body.at, text: err.Error(), placed: true})
 		return nil
 	}
 	return template

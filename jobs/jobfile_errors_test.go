@@ -172,6 +172,10 @@ var jobErrors = []struct {
 			`job.yaml:7:73: columns.prefix must be a text; put it in quotes: "1"`,
 	},
 	{
+		name: "a long value is cut", file: testJob + "limits: {max_time: " + strings.Repeat("é", 100) + "}\n",
+		want: `job.yaml:7:20: limits.max_time must be a time such as 90s, 10m or 1h30m, not the text "` + strings.Repeat("é", 60) + `…"`,
+	},
+	{
 		name: "columns to add as a list", file: testJob + "columns: {add: [.text]}\n",
 		want: "job.yaml:7:16: columns.add must be a map of new columns to paths, such as {stop: .stop_reason}, not a list",
 	},

@@ -25,7 +25,7 @@ func applyOverrides(root *node, o Options, found *problems) {
 	}
 	for _, set := range list {
 		if err := root.set(set.path, set.value); err != nil {
-			found.add(set.at, "%w", err)
+			found.add(set.at, "%s", err)
 		}
 	}
 }
@@ -44,7 +44,7 @@ func parseSet(arg string, found *problems) (override, bool) {
 		return override{}, false
 	}
 	if err := checkPath(path); err != nil {
-		found.add(at, "%w", err)
+		found.add(at, "%s", err)
 		return override{}, false
 	}
 	return override{path: path, value: parseSetValue(text, at, found), at: at}, true

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,25 +31,25 @@ func (p place) String() string {
 
 // problem is one thing that is wrong with a job.
 type problem struct {
-	at  place
-	err error
-	// placed is set when err's own text names the place.
+	at   place
+	text string
+	// placed is set when the text itself begins with the place.
 	placed bool
 }
 
 // line is what a person reads.
 func (p problem) line() string {
 	if at := p.at.String(); at != "" && !p.placed {
-		return at + ": " + p.err.Error()
+		return at + ": " + p.text
 	}
-	return p.err.Error()
+	return p.text
 }
 
 // problems gathers everything that is wrong, so that a person mends a job file in one go.
 type problems []problem
 
 func (ps *problems) add(at place, format string, args ...any) {
-	*ps = append(*ps, problem{at: at, err: fmt.Errorf(format, args...)})
+	*ps = append(*ps, problem{at: at, text: fmt.Sprintf(format, args...)})
 }
 
 // err is nil when nothing is wrong, else one error with a line for each problem: the command line's first, then the
@@ -61,25 +62,9 @@ func (ps *problems) err() error {
 	slices.SortStableFunc(sorted, func(a, b problem) int {
 		return cmp.Or(cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.at.column, b.at.column))
 	})
-	return &jobError{problems: sorted}
-}
-
-// jobError is the error of Load and New.
-type jobError struct{ problems []problem }
-
-func (e *jobError) Error() string {
-	lines := make([]string, len(e.problems))
-	for i, p := range e.problems {
+	lines := make([]string, len(sorted))
+	for i, p := range sorted {
 		lines[i] = p.line()
 	}
-	return strings.Join(lines, "\n")
-}
-
-// Unwrap gives what the problems wrap, such as a file that a template names and that does not exist.
-func (e *jobError) Unwrap() []error {
-	errs := make([]error, len(e.problems))
-	for i, p := range e.problems {
-		errs[i] = p.err
-	}
-	return errs
+	return errors.New(strings.Join(lines, "\n"))
 }

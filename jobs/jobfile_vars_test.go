@@ -110,7 +110,7 @@ func TestVarsErrors(t *testing.T) {
 // A problem with a var is reported once, not again for each value that it should have made.
 func TestVarsBrokenValues(t *testing.T) {
 	t.Parallel()
-	const src = "vars: {n: ~}\ninput: ${n}\noutput: ${n}.jsonl\nrequest: {model: '${n}', max_tokens: 5, messages: '${n}'}\nlimits:\n  concurrency: ${n}\n  headroom: ${n}\n"
+	const src = "vars: {n: ~}\ninput: ${n}\noutput: ${n}.jsonl\nrequest: {model: '${n}', max_tokens: 5, messages: '${n}', output_config: '${n}'}\nanswer: {a: string}\nlimits:\n  concurrency: ${n}\n  headroom: ${n}\n"
 	_, err := parseJob("job.yaml", []byte(src), Options{})
 	if want := "job.yaml:1:11: var n needs a value; give it with --var n=VALUE"; err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %s", err, want)
