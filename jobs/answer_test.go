@@ -8,11 +8,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func answerOf(t testing.TB, node string) *Answer {
-	t.Helper()
+func answerOf(tb testing.TB, node string) *Answer {
+	tb.Helper()
 	answer, err := NewAnswer(json.RawMessage(node))
 	if err != nil {
-		t.Fatalf("answer %s: %v", node, err)
+		tb.Fatalf("answer %s: %v", node, err)
 	}
 	return answer
 }
@@ -150,12 +150,12 @@ func messageOf(stopReason, text string) json.RawMessage {
 	return raw
 }
 
-func resultOf(t testing.TB, message json.RawMessage) *Result {
-	t.Helper()
+func resultOf(tb testing.TB, message json.RawMessage) *Result {
+	tb.Helper()
 	res := &Result{Status: Succeeded, Message: message, Attempts: 1, Calls: 1}
 	var ok bool
 	if res.StopReason, res.Model, res.Usage, ok = ReadMessage(message); !ok {
-		t.Fatalf("not a message: %s", message)
+		tb.Fatalf("not a message: %s", message)
 	}
 	return res
 }

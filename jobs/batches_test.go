@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -89,4 +90,13 @@ func TestBatchRow(t *testing.T) {
 			}
 		})
 	}
+}
+
+func ExampleBatchRequest() {
+	body, problem := BatchRequest(&Record{Fields: []Member{
+		{Name: "custom_id", Value: json.RawMessage(`"a-1"`)},
+		{Name: "params", Value: json.RawMessage(`{"model":"claude-haiku-4-5","max_tokens":20}`)},
+	}})
+	os.Stdout.WriteString(string(body) + problem)
+	// Output: {"model":"claude-haiku-4-5","max_tokens":20}
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // object writes a row as one JSON object, as JSONL output does.
-func object(t testing.TB, row []Member) string {
-	t.Helper()
+func object(tb testing.TB, row []Member) string {
+	tb.Helper()
 	text := []byte("{")
 	for i, m := range row {
 		if i > 0 {
@@ -21,16 +21,16 @@ func object(t testing.TB, row []Member) string {
 	}
 	text = append(text, '}')
 	if !json.Valid(text) {
-		t.Fatalf("row is not JSON: %s", text)
+		tb.Fatalf("row is not JSON: %s", text)
 	}
 	return string(text)
 }
 
-func layoutOf(t testing.TB, job *Job, input Schema) *Layout {
-	t.Helper()
+func layoutOf(tb testing.TB, job *Job, input Schema) *Layout {
+	tb.Helper()
 	layout, err := job.Layout(input, false)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return layout
 }
@@ -39,9 +39,9 @@ const end = `"_status":"succeeded","_reason":null,"_error":null,"_stop_reason":"
 	`"_input_tokens":10,"_output_tokens":5,"_cache_read_tokens":0,"_cache_write_tokens":0,"_cost_usd":0.000035000,"_attempts":1,` +
 	`"_latency_ms":1234,"_request_id":"req_1","_finished_at":"2026-11-22T12:45:07.120Z"}`
 
-func ended(t testing.TB, stopReason, text string) *Result {
-	t.Helper()
-	res := resultOf(t, messageOf(stopReason, text))
+func ended(tb testing.TB, stopReason, text string) *Result {
+	tb.Helper()
+	res := resultOf(tb, messageOf(stopReason, text))
 	res.Latency, res.RequestID = 1234567*time.Microsecond, "req_1"
 	res.FinishedAt = time.Date(2026, 11, 22, 13, 45, 7, 120_999_999, time.FixedZone("", 3600))
 	return res
@@ -58,39 +58,39 @@ func TestLayoutRow(t *testing.T) {
 		name    string
 		answer  string
 		columns Columns
-		res     func(t *testing.T) *Result
-		want    string
+		// stop and text are of the message; there was none without stop.
+		stop, text string
+		want       string
 	}{
 		{
-			name: "free text", res: func(t *testing.T) *Result { return ended(t, "end_turn", "Hi \"you\" <b>") },
+			name: "free text", stop: "end_turn", text: "Hi \"you\" <b>",
 			want: `{"id":7,"n":1.50,"o":{"a": 1},"response":"Hi \"you\" <b>",` + end,
 		},
 		{
 			name: "schema", answer: schema, columns: Columns{Keep: []string{"id"}},
-			res:  func(t *testing.T) *Result { return ended(t, "end_turn", `{"n2":3.0,"team":"x","o2":{"b":null,"a":"é"}}`) },
+			stop: "end_turn", text: `{"n2":3.0,"team":"x","o2":{"b":null,"a":"é"}}`,
 			want: `{"id":7,"team":"x","n2":3,"o2":{"a":"é","b":null},"response":null,` + end,
 		},
 		{
 			name: "schema with members left out", answer: free, columns: Columns{Keep: []string{}},
-			res:  func(t *testing.T) *Result { return ended(t, "end_turn", `{"any": [1, 2.0], "other": 1}`) },
+			stop: "end_turn", text: `{"any": [1, 2.0], "other": 1}`,
 			want: `{"team":null,"any":[1,2.0],"response":null,` + end,
 		},
 		{
 			name: "invalid answer keeps its text", answer: schema, columns: Columns{Keep: []string{"missing", "id"}},
-			res: func(t *testing.T) *Result { return ended(t, "end_turn", good) },
+			stop: "end_turn", text: good,
 			want: `{"missing":null,"id":7,"team":null,"n2":null,"o2":null,"response":"{\"n2\":3.0,\"team\":\"x\",\"o2\":{\"b\":null,\"a\":\"é\",\"c\":1}}",` +
 				`"_status":"failed","_reason":"invalid","_error":"the answer does not fit the schema: o2 has 1 members that the schema does not name",` +
 				end[len(`"_status":"succeeded","_reason":null,"_error":null,`):],
 		},
 		{
 			name: "refused answer of free text", columns: Columns{Keep: []string{}},
-			res: func(t *testing.T) *Result { return ended(t, "refusal", "I cannot") },
+			stop: "refusal", text: "I cannot",
 			want: `{"response":"I cannot","_status":"failed","_reason":"refused","_error":"the model declined to answer","_stop_reason":"refusal",` +
 				end[len(`"_status":"succeeded","_reason":null,"_error":null,"_stop_reason":"end_turn",`):],
 		},
 		{
 			name: "prefix", answer: `{"id":"string"}`, columns: Columns{Keep: []string{"id"}, Prefix: "x_", Add: []AddedColumn{{"stop", ".stop_reason"}}},
-			res: func(*testing.T) *Result { return &Result{Status: Failed, Reason: ReasonBadInput, Error: "broken"} },
 			want: `{"id":7,"x_id":null,"x_response":null,"x_stop":null,"x__status":"failed","x__reason":"bad_input","x__error":"broken","x__stop_reason":null,` +
 				`"x__model":null,"x__input_tokens":null,"x__output_tokens":null,"x__cache_read_tokens":null,"x__cache_write_tokens":null,` +
 				`"x__cost_usd":null,"x__attempts":0,"x__latency_ms":null,"x__request_id":null,"x__finished_at":null}`,
@@ -103,7 +103,10 @@ func TestLayoutRow(t *testing.T) {
 			if tt.answer != "" {
 				job.Answer = answerOf(t, tt.answer)
 			}
-			res := tt.res(t)
+			res := &Result{Status: Failed, Reason: ReasonBadInput, Error: "broken"}
+			if tt.stop != "" {
+				res = ended(t, tt.stop, tt.text)
+			}
 			job.Judge(res)
 			layout := layoutOf(t, job, nil)
 			rec := recordOf(t, record)

@@ -64,15 +64,27 @@ func TestReadMessage(t *testing.T) {
 
 func TestText(t *testing.T) {
 	t.Parallel()
-	for raw, want := range map[string]string{
-		`{"content":[{"type":"thinking","thinking":"hm","text":"no"},{"type":"text","text":"a"},{"type":"tool_use"},{"type":"text","text":"b"},{"type":"text","text":"\u00e9"}]}`: "abé",
-		`{"content":[{"type":"text","text":""},{"type":"text","text":"b"}]}`: "b",
-		`{"content":[{"type":"text","text":null}]}`:                          "",
-		`{"content":[]}`: "", `{"content":null}`: "", `{}`: "", ``: "", `{"content":"text"}`: "",
-	} {
-		if got := Text(json.RawMessage(raw)); got != want {
-			t.Errorf("%s: %q, want %q", raw, got, want)
-		}
+	tests := []struct{ name, raw, want string }{
+		{
+			"blocks of many types", `{"content":[{"type":"thinking","thinking":"hm","text":"no"},{"type":"text","text":"a"},
+				{"type":"tool_use"},{"type":"text","text":"b"},{"type":"text","text":"\u00e9"}]}`,
+			"abé",
+		},
+		{"empty block first", `{"content":[{"type":"text","text":""},{"type":"text","text":"b"}]}`, "b"},
+		{"null text", `{"content":[{"type":"text","text":null}]}`, ""},
+		{"no blocks", `{"content":[]}`, ""},
+		{"null content", `{"content":null}`, ""},
+		{"content that is text", `{"content":"text"}`, ""},
+		{"no content", `{}`, ""},
+		{"no message", "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := Text(json.RawMessage(tt.raw)); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
 	}
 }
 

@@ -66,8 +66,11 @@ func (p Price) Cost(u Usage, geoUS bool) Nanodollars {
 	}
 	sum := uint64(0)
 	for _, part := range [...][2]int64{
-		{u.Input, rates.Input}, {u.Output, rates.Output}, {u.CacheRead, rates.Read},
-		{u.CacheWrite5m, rates.Write5m}, {u.CacheWrite1h, rates.Write1h},
+		{u.Input, rates.Input},
+		{u.Output, rates.Output},
+		{u.CacheRead, rates.Read},
+		{u.CacheWrite5m, rates.Write5m},
+		{u.CacheWrite1h, rates.Write1h},
 	} {
 		high, low := bits.Mul64(uint64(max(0, part[0])), uint64(part[1])) //nolint:gosec // neither is negative
 		if high > 0 || low > math.MaxInt64/4 {
@@ -81,7 +84,7 @@ func (p Price) Cost(u Usage, geoUS bool) Nanodollars {
 	if geoUS {
 		sum += (sum + 9) / 10
 	}
-	return Nanodollars(sum) //nolint:gosec // bounded above
+	return Nanodollars(sum)
 }
 
 // String shows an amount for people, "$1.2346": to four places, and exactly where that would hide it ("$0.000125").

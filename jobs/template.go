@@ -108,7 +108,7 @@ func (t *Template) Check(columns []string) error {
 // Render gives the body of the record's call: compact JSON, keys in the job's order. The error says what is wrong
 // with the record without quoting anything of it.
 func (t *Template) Render(rec *Record) ([]byte, error) {
-	r := t.states.Get().(*rendering) //nolint:forcetypeassert // the pool holds nothing else
+	r := t.states.Get().(*rendering) // the pool holds nothing else
 	defer r.release()
 	r.rec = rec
 	if err := r.body(); err != nil {

@@ -114,7 +114,7 @@ func (c *templateCompiler) checkCall(name *parse.IdentifierNode, args []parse.No
 func (c *templateCompiler) checkNamed(function *parse.IdentifierNode, args []parse.Node) error {
 	var literal *parse.StringNode
 	if len(args) == 1 {
-		literal, _ = args[0].(*parse.StringNode) //nolint:errcheck // another node leaves it nil
+		literal, _ = args[0].(*parse.StringNode)
 	}
 	if literal == nil {
 		return c.fault(function, fmt.Sprintf("%s takes one name in quotes: {{%s}}", function.Ident, functions[function.Ident].usage))

@@ -14,13 +14,13 @@ import (
 func TestTemplateLeavesBracesAlone(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
-		"JSON example":            `Answer with {"team": "billing", "tags": ["a"]}`,
-		"nested JSON that closes": `{"a": {"b": {"c": 1}}}`,
-		"code":                    "func main() { for { if x { return } } }",
-		"format strings":          "f'{name}' ${name} {0} %s {%",
-		"Jinja statements":        "{% if x %} {# note #} {% endif %}",
-		"closing braces alone":    "end }} of it",
-		"LaTeX":                   `\frac{a}{b} \textbf{x}`,
+		"JSON example":              `Answer with {"team": "billing", "tags": ["a"]}`,
+		"nested JSON that closes":   `{"a": {"b": {"c": 1}}}`,
+		"code":                      "func main() { for { if x { return } } }",
+		"format strings":            "f'{name}' ${name} {0} %s {%",
+		"Jinja statements":          "{% if x %} {# note #} {% endif %}",
+		"closing braces alone":      "end }} of it",
+		"LaTeX":                     `\frac{a}{b} \textbf{x}`,
 		"a single brace at the end": "open {",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package jobs
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/template/parse"
 )
@@ -268,7 +269,7 @@ func (r *rendering) command(command *parse.CommandNode, piped, dot *value) (valu
 // include renders the template in a file with the record. The text is made aside, because it can be an argument
 // within a text that is being made.
 func (r *rendering) include(name parse.Node) (value, error) {
-	file := name.(*parse.StringNode).Text //nolint:errcheck,forcetypeassert // checked when the template was compiled
+	file := name.(*parse.StringNode).Text // checked when the template was compiled
 	defer r.forget(len(r.variables))
 	text, err := r.walk(nil, r.t.includes[file], nil)
 	return textValue(string(text)), err
@@ -331,9 +332,9 @@ func (r *rendering) variable(n *parse.VariableNode) (value, error) {
 		}
 		return r.members(r.column(n.Ident[1]), n, n.Ident[2:])
 	}
-	for i := len(r.variables) - 1; i >= 0; i-- {
-		if r.variables[i].name == n.Ident[0] {
-			return r.members(r.variables[i].value, n, n.Ident[1:])
+	for _, declared := range slices.Backward(r.variables) {
+		if declared.name == n.Ident[0] {
+			return r.members(declared.value, n, n.Ident[1:])
 		}
 	}
 	return value{}, fmt.Errorf("variable %s has no value here", n.Ident[0])

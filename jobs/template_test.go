@@ -12,10 +12,10 @@ import (
 )
 
 // recordOf reads a JSON object as a record, values spelled as they are.
-func recordOf(t testing.TB, object string) *Record {
-	t.Helper()
+func recordOf(tb testing.TB, object string) *Record {
+	tb.Helper()
 	if !json.Valid([]byte(object)) {
-		t.Fatalf("record is not JSON: %s", object)
+		tb.Fatalf("record is not JSON: %s", object)
 	}
 	rec := &Record{}
 	for name, raw := range ObjectMembers([]byte(object)) {
@@ -29,11 +29,11 @@ func bodyOf(text string) json.RawMessage {
 	return append(appendJSONText([]byte(`{"content":`), text), '}')
 }
 
-func templateOf(t testing.TB, text string) *Template {
-	t.Helper()
+func templateOf(tb testing.TB, text string) *Template {
+	tb.Helper()
 	tmpl, err := NewTemplate(TemplateSource{Body: bodyOf(text), Dir: "testdata/template"})
 	if err != nil {
-		t.Fatalf("compile %q: %v", text, err)
+		tb.Fatalf("compile %q: %v", text, err)
 	}
 	return tmpl
 }
@@ -123,7 +123,9 @@ func TestTemplateRendersText(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var got struct{ Content string }
+			var got struct {
+				Content string `json:"content"`
+			}
 			if err := json.Unmarshal(body, &got); err != nil {
 				t.Fatalf("body is not JSON: %v\n%s", err, body)
 			}
@@ -368,4 +370,22 @@ func BenchmarkTemplateTwoColumns(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func ExampleNewTemplate() {
+	tmpl, err := NewTemplate(TemplateSource{Body: json.RawMessage(
+		`{"model":"claude-haiku-4-5","max_tokens":20,"messages":"{{json .turns}}","system":"Answer {{default \"briefly\" .style}}."}`,
+	)})
+	if err != nil {
+		panic(err)
+	}
+	body, err := tmpl.Render(&Record{Fields: []Member{
+		{Name: "turns", Value: json.RawMessage(`[{"role":"user","content":"Hi"}]`)},
+		{Name: "style", Value: json.RawMessage(`null`)},
+	}})
+	if err != nil {
+		panic(err)
+	}
+	os.Stdout.Write(body)
+	// Output: {"model":"claude-haiku-4-5","max_tokens":20,"messages":[{"role":"user","content":"Hi"}],"system":"Answer briefly."}
 }

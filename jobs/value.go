@@ -161,7 +161,7 @@ func appendUnquoted(dst, quoted []byte) []byte {
 		return append(dst, quoted[1:len(quoted)-1]...)
 	}
 	// The only error on valid JSON is a lone surrogate, which becomes U+FFFD as everywhere in Go.
-	dst, _ = jsontext.AppendUnquote(dst, quoted) //nolint:errcheck // see above
+	dst, _ = jsontext.AppendUnquote(dst, quoted)
 	return dst
 }
 

@@ -77,7 +77,7 @@ func normalNumber(text string) decimal {
 	if at := strings.IndexAny(text, "eE"); at >= 0 {
 		mantissa = text[:at]
 		// An exponent over 64 bits is clamped: such numbers are all as good as infinite, or as zero.
-		d.exponent, _ = strconv.ParseInt(text[at+1:], 10, 64) //nolint:errcheck // the clamped value is what counts
+		d.exponent, _ = strconv.ParseInt(text[at+1:], 10, 64) // out of range gives the bound
 		d.exponent = min(max(d.exponent, -1<<60), 1<<60)
 	}
 	whole, fraction, _ := strings.Cut(mantissa, ".")
