@@ -17,6 +17,8 @@ const (
 	minFileBytes = 12
 	// maxFooterBytes bounds the metadata: 5,000 columns in 100 row groups take about 60 MB.
 	maxFooterBytes = 64 << 20
+	// signatureBytes follow the metadata of a signed file; reading does not need its key.
+	signatureBytes = 28
 	// maxElements bounds the schema's nodes.
 	maxElements = 100_000
 	// The least bytes that an element of the metadata's lists takes, from its required fields.
@@ -122,6 +124,9 @@ func readFooter(file io.ReaderAt, size int64) (*footer, error) {
 	}
 	r := thriftReader{data: data}
 	f := parseFooter(&r)
+	if left := len(data) - r.at; r.err == nil && left != 0 && left != signatureBytes {
+		r.err = errThrift
+	}
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -185,7 +190,7 @@ func (c *chunk) start() int64 {
 
 func parseFooter(r *thriftReader) *footer {
 	f := &footer{}
-	r.fields(func(id int, typ byte) {
+	r.fields(fields(2, 3, 4), func(id int, typ byte) bool {
 		switch {
 		case id == 2 && typ == thriftList:
 			r.list(minElementBytes, func(int, byte) { f.schema = append(f.schema, parseElement(r)) })
@@ -194,15 +199,16 @@ func parseFooter(r *thriftReader) *footer {
 		case id == 4 && typ == thriftList:
 			r.list(minGroupBytes, func(int, byte) { f.groups = append(f.groups, parseRowGroup(r)) })
 		default:
-			r.skip(typ)
+			return false
 		}
+		return true
 	})
 	return f
 }
 
 func parseElement(r *thriftReader) element {
 	e := element{converted: -1}
-	r.fields(func(id int, typ byte) {
+	r.fields(fields(4), func(id int, typ byte) bool {
 		switch {
 		case id == 1 && typ == thriftI32:
 			e.leaf, e.physical = true, format.Type(r.int()) //nolint:gosec // unknown values are refused later
@@ -223,71 +229,85 @@ func parseElement(r *thriftReader) element {
 		case id == 10 && typ == thriftStruct:
 			e.logical = parseLogical(r)
 		default:
-			r.skip(typ)
+			return false
 		}
+		return true
 	})
 	return e
 }
 
 func parseLogical(r *thriftReader) logical {
 	var l logical
-	r.fields(func(id int, typ byte) {
+	r.fields(0, func(id int, typ byte) bool {
 		if typ != thriftStruct {
-			r.skip(typ)
-			return
+			return false
 		}
 		l.id = id
 		switch id {
 		case logicalDecimal:
-			r.fields(func(id int, typ byte) {
-				switch {
-				case id == 1 && typ == thriftI32:
-					l.scale = int(r.int())
-				case id == 2 && typ == thriftI32:
-					l.precision = int(r.int())
-				default:
-					r.skip(typ)
-				}
-			})
+			l.parseDecimal(r)
 		case logicalTime, logicalTimestamp:
-			r.fields(func(id int, typ byte) {
-				switch {
-				case id == 1:
-					l.utc = typ == thriftTrue
-					r.skip(typ)
-				case id == 2 && typ == thriftStruct:
-					r.fields(func(id int, typ byte) {
-						if id >= 1 && id <= 3 {
-							l.unit = [...]string{"millis", "micros", "nanos"}[id-1]
-						}
-						r.skip(typ)
-					})
-				default:
-					r.skip(typ)
-				}
-			})
+			l.parseMoment(r)
 		case logicalInteger:
-			r.fields(func(id int, typ byte) {
-				switch {
-				case id == 1 && typ == thriftByte:
-					l.bits = int(r.byte())
-				case id == 2:
-					l.signed = typ == thriftTrue
-					r.skip(typ)
-				default:
-					r.skip(typ)
-				}
-			})
+			l.parseInteger(r)
 		default:
-			r.skip(typ)
+			return false
 		}
+		return true
 	})
 	return l
 }
 
+func (l *logical) parseDecimal(r *thriftReader) {
+	r.fields(fields(1, 2), func(id int, typ byte) bool {
+		switch {
+		case id == 1 && typ == thriftI32:
+			l.scale = int(r.int())
+		case id == 2 && typ == thriftI32:
+			l.precision = int(r.int())
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+func (l *logical) parseMoment(r *thriftReader) {
+	r.fields(fields(1, 2), func(id int, typ byte) bool {
+		switch {
+		case id == 1 && (typ == thriftTrue || typ == thriftFalse):
+			l.utc = typ == thriftTrue
+		case id == 2 && typ == thriftStruct:
+			r.fields(0, func(id int, _ byte) bool {
+				if id >= 1 && id <= 3 {
+					l.unit = [...]string{"millis", "micros", "nanos"}[id-1]
+				}
+				return false
+			})
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+func (l *logical) parseInteger(r *thriftReader) {
+	r.fields(fields(1, 2), func(id int, typ byte) bool {
+		switch {
+		case id == 1 && typ == thriftByte:
+			l.bits = int(r.byte())
+		case id == 2 && (typ == thriftTrue || typ == thriftFalse):
+			l.signed = typ == thriftTrue
+		default:
+			return false
+		}
+		return true
+	})
+}
+
 func parseRowGroup(r *thriftReader) rowGroup {
 	var g rowGroup
-	r.fields(func(id int, typ byte) {
+	r.fields(fields(1, 3), func(id int, typ byte) bool {
 		switch {
 		case id == 1 && typ == thriftList:
 			r.list(minChunkBytes, func(left int, _ byte) {
@@ -299,15 +319,16 @@ func parseRowGroup(r *thriftReader) rowGroup {
 		case id == 3 && typ == thriftI64:
 			g.rows = r.int()
 		default:
-			r.skip(typ)
+			return false
 		}
+		return true
 	})
 	return g
 }
 
 func parseChunk(r *thriftReader) chunk {
 	var c chunk
-	r.fields(func(id int, typ byte) {
+	r.fields(0, func(id int, typ byte) bool {
 		switch {
 		case id == 1 && typ == thriftBinary:
 			c.elsewhere = r.string() != ""
@@ -317,14 +338,15 @@ func parseChunk(r *thriftReader) chunk {
 			c.encrypted = true
 			r.skip(typ)
 		default:
-			r.skip(typ)
+			return false
 		}
+		return true
 	})
 	return c
 }
 
 func parseChunkMetadata(r *thriftReader, c *chunk) {
-	r.fields(func(id int, typ byte) {
+	r.fields(fields(1, 4, 5, 7, 9), func(id int, typ byte) bool {
 		switch {
 		case id == 1 && typ == thriftI32:
 			c.physical = format.Type(r.int()) //nolint:gosec // unknown values are refused later
@@ -339,7 +361,8 @@ func parseChunkMetadata(r *thriftReader, c *chunk) {
 		case id == 11 && typ == thriftI64:
 			c.dictionary = r.int()
 		default:
-			r.skip(typ)
+			return false
 		}
+		return true
 	})
 }

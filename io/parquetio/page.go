@@ -35,7 +35,7 @@ type pageHeader struct {
 
 func parsePageHeader(r *thriftReader) pageHeader {
 	var h pageHeader
-	r.fields(func(id int, typ byte) {
+	r.fields(fields(1, 2, 3), func(id int, typ byte) bool {
 		switch {
 		case id == 1 && typ == thriftI32:
 			h.kind = format.PageType(r.int()) //nolint:gosec // unknown values are refused later
@@ -48,8 +48,9 @@ func parsePageHeader(r *thriftReader) pageHeader {
 		case (id == 5 || id == 7 || id == 8) && typ == thriftStruct:
 			parseKindHeader(r, &h, id)
 		default:
-			r.skip(typ)
+			return false
 		}
+		return true
 	})
 	return h
 }
@@ -58,12 +59,19 @@ func parsePageHeader(r *thriftReader) pageHeader {
 func parseKindHeader(r *thriftReader, h *pageHeader, kind int) {
 	number := func(to *int64) { *to = r.int() }
 	encoding := func(to *format.Encoding) { *to = format.Encoding(r.int()) } //nolint:gosec // refused later if unknown
-	r.fields(func(id int, typ byte) {
+	required := fields(1, 2)
+	switch kind {
+	case 5:
+		required = fields(1, 2, 3, 4)
+	case 8:
+		required = fields(1, 3, 4, 5, 6)
+	}
+	r.fields(required, func(id int, typ byte) bool {
 		switch {
 		case id == 7 && kind == 8 && (typ == thriftTrue || typ == thriftFalse):
 			h.stored = typ == thriftFalse
 		case typ != thriftI32:
-			r.skip(typ)
+			return false
 		case id == 1:
 			number(&h.values)
 		case id == 2 && kind != 8, id == 4 && kind == 8:
@@ -79,8 +87,9 @@ func parseKindHeader(r *thriftReader, h *pageHeader, kind int) {
 		case id == 6 && kind == 8:
 			number(&h.repLen)
 		default:
-			r.skip(typ)
+			return false
 		}
+		return true
 	})
 }
 

@@ -64,6 +64,10 @@ func (r *Reader) fault(err error) error {
 	if errors.As(err, &path) {
 		return fmt.Errorf("read Parquet file: %w", err)
 	}
+	if errors.Is(err, io.EOF) {
+		// Some decompressors say so of a stream that is cut, and to callers it would mean that all is read.
+		err = fmt.Errorf("%w: %v", io.ErrUnexpectedEOF, err) //nolint:errorlint // so that io.EOF is not in the chain
+	}
 	return fmt.Errorf("read Parquet file %s: %w; write it again or leave it out of the input", r.path, err)
 }
 

@@ -81,16 +81,20 @@ func (r *thriftReader) string() string {
 	return s
 }
 
-// fields calls field with the id and type of each field of a struct; field reads it or leaves it to skip.
-func (r *thriftReader) fields(field func(id int, typ byte)) {
+// fields calls field with the id and type of each field of a struct. It reads the field and returns true, or
+// returns false to have it skipped. A struct that lacks a required field is malformed.
+func (r *thriftReader) fields(required fieldSet, field func(id int, typ byte) bool) {
 	if r.depth++; r.depth > maxThriftDepth {
 		r.fail()
 	}
 	defer func() { r.depth-- }()
-	id := 0
+	id, read := 0, fieldSet(0)
 	for r.err == nil {
 		head := r.byte()
 		if head == 0 {
+			if required&^read != 0 {
+				r.fail()
+			}
 			return
 		}
 		if delta := int(head >> 4); delta != 0 {
@@ -98,8 +102,23 @@ func (r *thriftReader) fields(field func(id int, typ byte)) {
 		} else {
 			id = int(r.int())
 		}
-		field(id, head&0x0f)
+		if typ := head & 0x0f; field(id, typ) {
+			read |= fields(id)
+		} else {
+			r.skip(typ)
+		}
 	}
+}
+
+// fieldSet is a set of ids below 64.
+type fieldSet uint64
+
+func fields(ids ...int) fieldSet {
+	set := fieldSet(0)
+	for _, id := range ids {
+		set |= 1 << (id & 63)
+	}
+	return set
 }
 
 // list calls element for each element of a list, with the number of elements left, itself included. An element
@@ -147,7 +166,7 @@ func (r *thriftReader) skipElement(typ byte) {
 	case thriftList, thriftSet:
 		r.list(1, func(_ int, typ byte) { r.skipElement(typ) })
 	case thriftStruct:
-		r.fields(func(_ int, typ byte) { r.skip(typ) })
+		r.fields(0, func(int, byte) bool { return false })
 	case thriftMap:
 		r.skipMap()
 	default:

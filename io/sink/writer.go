@@ -2,8 +2,6 @@ package sink
 
 import (
 	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -88,7 +86,6 @@ type lines struct {
 	// compressor ends its stream on Close; nil for plain text.
 	compressor io.Closer
 	line       []byte
-	compact    bytes.Buffer
 }
 
 func newLines(w io.Writer, compressor io.Closer) *lines {
@@ -97,16 +94,7 @@ func newLines(w io.Writer, compressor io.Closer) *lines {
 
 func (l *lines) Write(row []jobs.Member) error {
 	l.line = jsonl.AppendObject(l.line[:0], row)
-	line := l.line
-	if bytes.IndexByte(line, '\n') >= 0 || bytes.IndexByte(line, '\r') >= 0 {
-		// In valid JSON these are nothing but space, and here they would split the line.
-		l.compact.Reset()
-		if err := json.Compact(&l.compact, line); err != nil {
-			return fmt.Errorf("write row: a value is no JSON: %w", err)
-		}
-		line = l.compact.Bytes()
-	}
-	if _, err := l.buffer.Write(line); err != nil {
+	if _, err := l.buffer.Write(l.line); err != nil {
 		return fmt.Errorf("write row: %w", err)
 	}
 	if err := l.buffer.WriteByte('\n'); err != nil {
