@@ -185,6 +185,9 @@ func FuzzReader(f *testing.F) {
 	f.Add("{\"a\":1}\r\n\n{\"b\":[\"\\ud800\"]}\n\xff")
 	f.Add("\ufeff{}\n" + strings.Repeat(" ", 70) + "\n{\"a\":{\"a\":\"\x00\"}}")
 	f.Fuzz(func(t *testing.T, input string) {
+		if len(input) > 1<<12 {
+			t.Skip("reading from every record takes time in the square of the length")
+		}
 		all := readAll(t, newReader(strings.NewReader(input), jobs.Position{}, 64, 16))
 		lines := int64(0)
 		for line := range strings.Lines(strings.TrimPrefix(input, "\ufeff")) {
