@@ -13,11 +13,11 @@ const outageAfter = 30 * time.Second
 // is charged: to the record when others succeeded after it, to nobody when a probe confirmed an outage.
 type health struct {
 	mu        sync.Mutex
-	success   time.Time // of the latest call that the API answered as it should
-	failing   time.Time // of the first failure since then; zero when there was none
-	outage    time.Time // when an outage was last confirmed
-	out       bool      // an outage is on: no record's call starts
-	model     string    // of the latest failed request, for the probe
+	success   time.Time     // of the latest call that the API answered as it should
+	failing   time.Time     // of the first failure since then; zero when there was none
+	outage    time.Time     // when an outage was last confirmed
+	over      chan struct{} // closed when the outage that is on ends; nil while none is
+	model     string        // of the latest failed request, for the probe
 	successes [40]time.Time
 }
 
@@ -25,7 +25,11 @@ type health struct {
 func (h *health) succeeded(now time.Time, size int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.success, h.failing, h.out = now, time.Time{}, false
+	h.success, h.failing = now, time.Time{}
+	if h.over != nil {
+		close(h.over)
+		h.over = nil
+	}
 	h.successes[sizeClass(size)] = now
 }
 
@@ -44,17 +48,27 @@ func (h *health) failed(now time.Time, model string) (suspect bool) {
 func (h *health) confirmed(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.outage, h.out = now, true
+	h.outage = now
+	if h.over == nil {
+		h.over = make(chan struct{})
+	}
 	if h.failing.IsZero() {
 		h.failing = now
 	}
 }
 
-// since reports whether an outage is on and when calls began to fail.
+// since reports whether an outage is on, when calls began to fail, and with which model.
 func (h *health) since() (out bool, failing time.Time, model string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.out, h.failing, h.model
+	return h.over != nil, h.failing, h.model
+}
+
+// up returns a channel that is closed when the API is up again; nil when it is.
+func (h *health) up() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.over
 }
 
 // charge decides over a record's attempts that failed between first and last and that nothing has decided yet:
@@ -65,7 +79,7 @@ func (h *health) charge(first, last time.Time) (charged, known bool) {
 	switch {
 	case !h.outage.Before(first):
 		return false, true
-	case h.success.After(last):
+	case !h.success.Before(last):
 		return true, true
 	}
 	return false, false

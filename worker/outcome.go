@@ -91,7 +91,8 @@ func (w *Worker) failed(r *record, now time.Time, least time.Duration) {
 // retry tries a record again after a wait, here or, when that is long, through the coordinator.
 func (w *Worker) retry(r *record, wait time.Duration) {
 	r.due = time.Now().Add(wait)
-	if wait > longWait {
+	// Who is to blame for unproven attempts only this worker will know.
+	if wait > longWait && r.unproven == 0 {
 		w.returnRecord(r, r.due)
 		return
 	}
@@ -157,7 +158,6 @@ func (w *Worker) settleUnproven(r *record) {
 // block stops all calls until a person has acted.
 func (w *Worker) block(remedy string) {
 	if w.blocked.CompareAndSwap(nil, &remedy) {
-		w.giveBack(w.queue.close()...)
-		w.giveBack(w.unpark()...)
+		w.stop()
 	}
 }

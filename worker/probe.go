@@ -16,7 +16,7 @@ const probeCap = 30 * time.Second
 // park keeps a record that is out of attempts until it is known whether they count.
 func (w *Worker) park(r *record) {
 	w.parkedMu.Lock()
-	if w.draining.Load() || w.blocked.Load() != nil {
+	if w.admitting.Err() != nil {
 		w.parkedMu.Unlock()
 		w.giveBack(r)
 		return
@@ -68,13 +68,13 @@ func (w *Worker) release() {
 // probe finds out, in the background, whether the API is up, when failures of records alone can't tell: by a call
 // of its own that no record can be to blame for. While an outage is on nothing else is called.
 func (w *Worker) probe() {
-	if w.draining.Load() || !w.probing.CompareAndSwap(false, true) {
+	if w.admitting.Err() != nil || !w.probing.CompareAndSwap(false, true) {
 		return
 	}
 	w.calls.Go(func() {
 		defer w.probing.Store(false)
 		for n := 1; ; n++ {
-			if w.draining.Load() || w.blocked.Load() != nil || w.calling.Err() != nil {
+			if w.admitting.Err() != nil {
 				return
 			}
 			if w.up() {
@@ -84,8 +84,7 @@ func (w *Worker) probe() {
 			wait := time.NewTimer(min(time.Second<<min(n-1, 10), probeCap))
 			select {
 			case <-wait.C:
-			case <-w.calling.Done():
-			case <-w.drained:
+			case <-w.stopped:
 			}
 			wait.Stop()
 		}
@@ -102,7 +101,7 @@ func (w *Worker) up() bool {
 	if err != nil {
 		return false // strings always encode
 	}
-	permit, err := w.limiter.Admit(w.calling, ratelimit.Cost{Requests: 1, Input: 10, Output: 1})
+	permit, err := w.limiter.Admit(w.admitting, ratelimit.Cost{Requests: 1, Input: 10, Output: 1})
 	if err != nil {
 		return false
 	}

@@ -46,12 +46,15 @@ type Worker struct {
 	slots   int
 	random  func() float64
 
-	calling  context.Context // of every call; ended by Abort
-	abort    context.CancelFunc
-	calls    sync.WaitGroup // the goroutines that make calls, and the probe
-	draining atomic.Bool
-	drained  chan struct{}          // closed when draining begins
-	blocked  atomic.Pointer[string] // what a person must do first
+	calling   context.Context // of every call; ended by Abort
+	abort     context.CancelFunc
+	admitting context.Context // of every wait for the limiter; ended when no more calls are to start
+	stopCalls context.CancelFunc
+	stopped   <-chan struct{}        // done with admitting
+	calls     sync.WaitGroup         // the goroutines that make calls, and the probe
+	blocked   atomic.Pointer[string] // what a person must do first
+
+	drain sync.Once
 
 	probing  atomic.Bool
 	parkedMu sync.Mutex
@@ -66,9 +69,10 @@ type Worker struct {
 // Start joins a run and makes its calls until Drain or Abort.
 func Start(ctx context.Context, rdb redis.UniversalClient, run string, options Options) (*Worker, error) {
 	calling, abort := context.WithCancel(context.WithoutCancel(ctx))
+	admitting, stopCalls := context.WithCancel(calling)
 	w := &Worker{
-		caller: options.Caller, tokens: &ratelimit.Estimator{}, queue: newQueue(),
-		random: mathrand.Float64, calling: calling, abort: abort, drained: make(chan struct{}),
+		caller: options.Caller, tokens: &ratelimit.Estimator{}, queue: newQueue(), random: mathrand.Float64,
+		calling: calling, abort: abort, admitting: admitting, stopCalls: stopCalls, stopped: admitting.Done(),
 	}
 	ready := make(chan struct{}) // the session's terms are known
 	session, err := courier.Join(ctx, rdb, run, courier.SessionOptions{
@@ -124,7 +128,7 @@ func (w *Worker) serve(h courier.HandOut) {
 
 // callAll is one slot: it takes records as they become ready and makes one call for each.
 func (w *Worker) callAll() {
-	for {
+	for w.mayCall() {
 		r := w.queue.next()
 		if r == nil {
 			return
@@ -133,22 +137,39 @@ func (w *Worker) callAll() {
 	}
 }
 
+// mayCall waits while an outage is on or the worker's lease is stale, and reports whether there is more to do.
+func (w *Worker) mayCall() bool {
+	for {
+		var again <-chan time.Time
+		up := w.health.up()
+		if up == nil {
+			if w.session.MayCall() {
+				return true
+			}
+			again = time.After(time.Second)
+		}
+		select {
+		case <-up:
+		case <-again:
+		case <-w.stopped:
+			return false
+		}
+	}
+}
+
 // attempt makes one call for a record, when the limits admit it, and decides what becomes of the record.
 func (w *Worker) attempt(r *record) {
-	if !w.admissible(r) {
-		return
-	}
 	maxTokens := gjson.GetBytes(r.Body, "max_tokens").Int()
 	input, output := w.tokens.Estimate(len(r.Body), maxTokens)
-	permit, err := w.limiter.Admit(w.calling, ratelimit.Cost{Requests: 1, Input: input, Output: output})
+	permit, err := w.limiter.Admit(w.admitting, ratelimit.Cost{Requests: 1, Input: input, Output: output})
 	if err != nil {
 		w.giveBack(r)
 		return
 	}
-	// The wait may have been long: what held before it need not hold now.
-	if w.draining.Load() || w.blocked.Load() != nil || !w.admissible(r) {
+	// The wait may have been long: what allowed the call before it need not do so now.
+	if w.health.up() != nil || !w.session.MayCall() {
 		permit.Release()
-		if w.draining.Load() || w.blocked.Load() != nil {
+		if !w.queue.push(true, r) {
 			w.giveBack(r)
 		}
 		return
@@ -170,19 +191,6 @@ func (w *Worker) attempt(r *record) {
 	w.conclude(r, &reply, stopReason, model, usage)
 }
 
-// admissible reports whether the record may be called now; if not it has put the record where it can wait.
-func (w *Worker) admissible(r *record) bool {
-	out, _, _ := w.health.since()
-	if !out && w.session.MayCall() {
-		return true
-	}
-	r.due = time.Now().Add(time.Second)
-	if !w.queue.wait(r) {
-		w.giveBack(r)
-	}
-	return false
-}
-
 // giveBack returns records to the coordinator unanswered.
 func (w *Worker) giveBack(records ...*record) {
 	for _, r := range records {
@@ -191,12 +199,9 @@ func (w *Worker) giveBack(records ...*record) {
 }
 
 func (w *Worker) returnRecord(r *record, earliest time.Time) {
+	w.settleUnproven(r)
 	returned := &courier.Returned{
-		Record: r.Record, Digest: r.Digest, Attempts: r.Attempts + r.unproven, Calls: r.Calls, Refusals: r.Refusals,
-		Earliest: earliest,
-	}
-	if out, _, _ := w.health.since(); out {
-		returned.Attempts = r.Attempts
+		Record: r.Record, Digest: r.Digest, Attempts: r.Attempts, Calls: r.Calls, Refusals: r.Refusals, Earliest: earliest,
 	}
 	if blocked := w.blocked.Load(); blocked != nil {
 		returned.Blocked = *blocked
@@ -206,16 +211,20 @@ func (w *Worker) returnRecord(r *record, earliest time.Time) {
 
 // Drain takes no more work, gives back what was not begun and waits for the calls in flight. Abort cuts it short.
 func (w *Worker) Drain(ctx context.Context) {
-	if w.draining.Swap(true) {
-		return
-	}
-	close(w.drained)
-	w.session.StopClaiming()
+	w.drain.Do(func() {
+		w.session.StopClaiming()
+		w.stop()
+		w.calls.Wait()
+		w.session.Close(ctx)
+		w.abort()
+	})
+}
+
+// stop makes sure that no more calls start and gives back all records that are not in flight.
+func (w *Worker) stop() {
+	w.stopCalls()
 	w.giveBack(w.queue.close()...)
 	w.giveBack(w.unpark()...)
-	w.calls.Wait()
-	w.session.Close(ctx)
-	w.abort()
 }
 
 // Abort ends the calls in flight; their records go back. They may have been answered and billed.

@@ -113,7 +113,7 @@ func pageTitle(page []byte) string {
 	if found == nil {
 		return "a page in HTML or XML without a title"
 	}
-	return "page titled " + strconv.Quote(printable(html.UnescapeString(string(found[1]))))
+	return "page titled " + strconv.Quote(oneLine(html.UnescapeString(string(found[1]))))
 }
 
 // requestID returns the id under which the server knows the call: the service's header, a gateway's, or the body's.

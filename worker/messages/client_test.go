@@ -180,7 +180,7 @@ func TestCallBroken(t *testing.T) {
 			}
 		}, messages.Retry, "incomplete"},
 		{"endless error", func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(500)
+			w.WriteHeader(http.StatusInternalServerError)
 			for block := make([]byte, 1<<20); ; {
 				if _, err := w.Write(block); err != nil {
 					return
@@ -321,7 +321,8 @@ func TestCallKeepsConnections(t *testing.T) {
 			}
 		}
 	}
-	if n := opened.Load(); n > parallel {
+	// A dial that lost the race to a connection that came free leaves a spare one.
+	if n := opened.Load(); n > 2*parallel {
 		t.Errorf("%d connections for %d calls at once", n, parallel)
 	}
 }

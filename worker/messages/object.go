@@ -8,17 +8,17 @@ import (
 )
 
 // object is a JSON object in pieces: its members in order, each value the JSON text that the server sent.
-type object []member
+type object struct{ members []member }
 
 // member is one name, unquoted, and its value's JSON text.
 type member struct{ name, raw string }
 
 // readObject takes a value apart; nil when it is no object.
-func readObject(value gjson.Result) object {
+func readObject(value gjson.Result) *object {
 	if !value.IsObject() {
 		return nil
 	}
-	o := object{}
+	o := &object{}
 	value.ForEach(func(name, value gjson.Result) bool {
 		o.set(name.Str, value.Raw)
 		return true
@@ -39,8 +39,8 @@ func readArray(raw string) []string {
 }
 
 // get returns a member's JSON text, "" when there is none.
-func (o object) get(name string) string {
-	for _, m := range o {
+func (o *object) get(name string) string {
+	for _, m := range o.members {
 		if m.name == name {
 			return m.raw
 		}
@@ -49,7 +49,7 @@ func (o object) get(name string) string {
 }
 
 // text returns a member that is a JSON string with its quotes, and an empty string for any other.
-func (o object) text(name string) string {
+func (o *object) text(name string) string {
 	if raw := o.get(name); strings.HasPrefix(raw, `"`) {
 		return raw
 	}
@@ -58,13 +58,13 @@ func (o object) text(name string) string {
 
 // set replaces a member where it stands, or appends it.
 func (o *object) set(name, raw string) {
-	for i := range *o {
-		if (*o)[i].name == name {
-			(*o)[i].raw = raw
+	for i := range o.members {
+		if o.members[i].name == name {
+			o.members[i].raw = raw
 			return
 		}
 	}
-	*o = append(*o, member{name, raw})
+	o.members = append(o.members, member{name, raw})
 }
 
 // merge sets each member of a JSON object, but never replaces a value by null: a field that a later event does not
@@ -82,10 +82,10 @@ func (o *object) merge(value gjson.Result) {
 }
 
 // String puts the object together.
-func (o object) String() string {
+func (o *object) String() string {
 	var b strings.Builder
 	b.WriteByte('{')
-	for i, m := range o {
+	for i, m := range o.members {
 		if i > 0 {
 			b.WriteByte(',')
 		}

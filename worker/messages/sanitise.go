@@ -27,7 +27,7 @@ var credentialShapes = []*regexp.Regexp{
 // sanitise makes one line of at most 300 bytes of a text that came from outside: printable, valid UTF-8, and
 // without anything that looks like a credential or begins like the secret in use.
 func sanitise(text string, secret Secret) string {
-	return clip(redact(printable(cut(text, maxScanBytes)), secret), maxMessageBytes)
+	return clip(redact(oneLine(cut(text, maxScanBytes)), secret), maxMessageBytes)
 }
 
 // sanitiseWord is sanitise for identifiers.
@@ -73,9 +73,9 @@ func redactSecret(text, secret string) string {
 	}
 }
 
-// printable replaces each run of spaces, newlines and unprintable characters (terminal escapes, text direction
+// oneLine replaces each run of spaces, newlines and unprintable characters (terminal escapes, text direction
 // marks) by one space.
-func printable(text string) string {
+func oneLine(text string) string {
 	var b strings.Builder
 	gap := false
 	for _, r := range text {

@@ -22,9 +22,9 @@ func TestSecretHides(t *testing.T) {
 	type closed struct{ secret messages.Secret }
 	var logs bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&logs, nil))
-	logger.Info("secret", "value", secret, "pointer", &secret, "open", open{secret})
+	logger.Info("secret", slog.Any("value", secret), slog.Any("pointer", &secret), slog.Any("open", open{secret}))
 	jsonLogger := slog.New(slog.NewJSONHandler(&logs, nil))
-	jsonLogger.Info("secret", "value", secret, "open", open{secret})
+	jsonLogger.Info("secret", slog.Any("value", secret), slog.Any("open", open{secret}))
 	marshalled, err := json.Marshal(map[string]any{"a": secret, "b": &secret, "c": open{secret}})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ func collect(r io.Reader) ([]byte, error) {
 			continue
 		}
 		if !wellFormed(e.data) {
-			return nil, fmt.Errorf("%w: event %q is cut or broken", errStream, cut(printable(name), maxWordBytes))
+			return nil, fmt.Errorf("%w: event %q is cut or broken", errStream, name)
 		}
 		data := gjson.ParseBytes(e.data)
 		if fault := data.Get("error"); name == "error" || fault.Exists() && fault.Type != gjson.Null {
@@ -73,14 +74,14 @@ func finish(body io.Reader, cancel context.CancelFunc) {
 
 // assembly is a Message that is being put together.
 type assembly struct {
-	root   object
+	root   *object
 	blocks []*block
 }
 
 // block is a content block that is being put together.
 type block struct {
 	index int64
-	base  object
+	base  *object
 	// grown are the text fields that deltas have made longer.
 	grown []*growth
 	// input is the JSON text of a tool's input, as far as it has come.
@@ -97,7 +98,7 @@ type growth struct {
 
 func (a *assembly) apply(name string, data gjson.Result) error {
 	if first := name == "message_start"; first != (a.root == nil) {
-		return fmt.Errorf("%s in the wrong place", cut(printable(name), maxWordBytes))
+		return fmt.Errorf("event %q in the wrong place", name)
 	}
 	switch name {
 	case "message_start":
@@ -198,7 +199,7 @@ func (a *assembly) finishWith(data gjson.Result) {
 		case "delta":
 			a.root.merge(value)
 		case "usage":
-			usage := readObject(gjson.Parse(a.root.get("usage")))
+			usage := cmp.Or(readObject(gjson.Parse(a.root.get("usage"))), &object{})
 			usage.merge(value)
 			a.root.set("usage", usage.String())
 		default:

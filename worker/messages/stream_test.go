@@ -17,7 +17,9 @@ import (
 func events(texts ...string) string {
 	var b strings.Builder
 	for _, text := range texts {
-		var e struct{ Type string }
+		var e struct {
+			Type string `json:"type"`
+		}
 		_ = json.Unmarshal([]byte(text), &e)
 		fmt.Fprintf(&b, "event: %s\ndata: %s\n\n", e.Type, text)
 	}
@@ -53,7 +55,9 @@ func collectBlock(t *testing.T, stopReason, blockStart string, deltas ...string)
 	if err != nil {
 		return "", err
 	}
-	var message struct{ Content []json.RawMessage }
+	var message struct {
+		Content []json.RawMessage `json:"content"`
+	}
 	if err := json.Unmarshal(got, &message); err != nil || len(message.Content) != 1 {
 		t.Fatalf("%v in %s", err, got)
 	}

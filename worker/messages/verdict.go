@@ -3,6 +3,7 @@ package messages
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/batchwright/batchwright/jobs"
@@ -120,14 +121,14 @@ type Verdict struct {
 
 // String describes the verdict in one line for logs and errors.
 func (v Verdict) String() string {
-	text := v.Kind.String()
+	parts := []string{v.Kind.String()}
 	if v.Status != 0 {
-		text += fmt.Sprintf(": HTTP %d", v.Status)
+		parts = append(parts, fmt.Sprintf("HTTP %d", v.Status))
 	}
 	for _, part := range []string{v.Type, v.Code, v.Message} {
 		if part != "" {
-			text += ": " + part
+			parts = append(parts, part)
 		}
 	}
-	return text
+	return strings.Join(parts, ": ")
 }

@@ -39,7 +39,7 @@ func (c *promptCache) usage(p *prompt, shortest int, now time.Time) usage {
 	total := p.input()
 	last := -1
 	for i, at := range p.places {
-		if at.ttl > 0 && at.tokens >= shortest {
+		if at.ttl > 0 {
 			last = i
 		}
 	}

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"hash/maphash"
+	"strconv"
 	"testing"
 	"time"
 
@@ -59,5 +60,35 @@ func TestCacheLooksBack(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// A read prolongs an entry also when it lies before the breakpoint that asks for it.
+func TestCacheReadProlongs(t *testing.T) {
+	t.Parallel()
+	known := &prompt{bytes: 4000, places: []place{{key: 1, tokens: 1000, ttl: 5 * time.Minute}}, hash: new(maphash.Hash)}
+	longer := &prompt{bytes: 8000, places: []place{{key: 1, tokens: 1000}, {key: 2, tokens: 2000, ttl: 5 * time.Minute}}, hash: new(maphash.Hash)}
+	c := &promptCache{}
+	c.learn(known, 0, began)
+	c.usage(longer, 0, began.Add(4*time.Minute))
+	if got := c.usage(known, 0, began.Add(8*time.Minute)); got.cacheRead != 1000 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestSchemaCacheIsBounded(t *testing.T) {
+	t.Parallel()
+	var c schemaCache
+	for i := range 3*cachedSchemas + 1 {
+		c.compiled(`{"const":` + strconv.Itoa(i) + `}`)
+	}
+	kept := 0
+	c.byText.Range(func(_, _ any) bool { kept++; return true })
+	if kept == 0 || kept > cachedSchemas {
+		t.Errorf("%d schemas are kept", kept)
+	}
+	text := `{"const":0}`
+	if c.compiled(text) != c.compiled(text) {
+		t.Error("the same schema is compiled twice")
 	}
 }

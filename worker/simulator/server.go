@@ -16,12 +16,12 @@ type Server struct {
 	// URL is the base URL to give to clients, as "http://127.0.0.1:8787".
 	URL    string
 	http   *http.Server
-	cancel context.CancelFunc
 	served chan error // holds what Serve returned, once
 	open   sync.WaitGroup
 }
 
-// Listen starts a simulator on an address (host:port; port 0 picks a free one). The caller closes it.
+// Listen starts a simulator on an address (host:port; port 0 picks a free one). The caller closes it:
+// the end of ctx, which bounds the start alone, does not.
 func Listen(ctx context.Context, addr string, options Options) (*Server, error) {
 	if err := options.Validate(); err != nil {
 		return nil, fmt.Errorf("check simulator options: %w", err)
@@ -30,18 +30,14 @@ func Listen(ctx context.Context, addr string, options Options) (*Server, error) 
 	if err != nil {
 		return nil, fmt.Errorf("listen for the simulator: %w", err)
 	}
-	// Calls outlive ctx, which may be the one of a command that still drains; Close ends them.
-	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	server := &Server{
 		Simulator: New(options),
 		URL:       "http://" + listener.Addr().String(),
-		cancel:    cancel,
 		served:    make(chan error, 1),
 	}
 	server.http = &http.Server{
 		Handler:           server.Simulator,
 		ReadHeaderTimeout: time.Minute,
-		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnState:         server.track,
 	}
 	go func() { server.served <- server.http.Serve(listener) }()
@@ -61,7 +57,6 @@ func (s *Server) track(_ net.Conn, state http.ConnState) {
 
 // Close breaks the calls that are open, and waits until all have ended.
 func (s *Server) Close() error {
-	s.cancel()
 	err := s.http.Close()
 	if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)

@@ -50,6 +50,9 @@ func collect(t *testing.T, body []byte) (message string, deltas int) {
 				t.Fatal("message_start is not the first")
 			}
 			message = d.Get("message").Raw
+			if d.Get("message.usage.output_tokens").Int() > 1 {
+				t.Errorf("the message begins with its output counted: %s", message)
+			}
 			if d.Get("message.content").Raw != "[]" || d.Get("message.stop_reason").Type != gjson.Null {
 				t.Fatalf("the message begins with content or a stop reason: %s", message)
 			}

@@ -1,0 +1,409 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/batchwright/batchwright/jobs"
+	"github.com/batchwright/batchwright/jobs/courier"
+	"github.com/batchwright/batchwright/worker/messages"
+)
+
+// api is a fake Messages API: answer decides over each call; calls are noted with the time they came at.
+type api struct {
+	answer func(body string) messages.Reply
+
+	mu    sync.Mutex
+	calls []call
+}
+
+type call struct {
+	body string
+	at   time.Time
+}
+
+func (a *api) Call(_ context.Context, body []byte) messages.Reply {
+	a.mu.Lock()
+	a.calls = append(a.calls, call{string(body), time.Now()})
+	a.mu.Unlock()
+	return a.answer(string(body))
+}
+
+// of lists the calls of requests that contain a text.
+func (a *api) of(text string) []call {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(a.calls), func(c call) bool { return !strings.Contains(c.body, text) })
+}
+
+func answered() messages.Reply {
+	return messages.Reply{
+		Verdict: messages.Verdict{Kind: messages.Answered, Status: 200},
+		Message: []byte(`{"type":"message","stop_reason":"end_turn","model":"m","content":[],"usage":{"input_tokens":1,"output_tokens":1}}`),
+	}
+}
+
+func failing(status int) messages.Reply {
+	return messages.Reply{Verdict: messages.Verdict{Kind: messages.Retry, Status: status, Type: "api_error", Message: "no"}}
+}
+
+func limited(wait time.Duration) messages.Reply {
+	return messages.Reply{Verdict: messages.Verdict{
+		Kind: messages.RetryAfter, Status: 429, Wait: wait, Pressure: messages.Limited,
+	}}
+}
+
+// fleet is a coordinator's end and one worker, on a Redis in the bubble.
+type fleet struct {
+	t      *testing.T
+	owner  *courier.Owner
+	worker *Worker
+	redis  *courier.Embedded
+}
+
+// body of a record's request; size pads it.
+func body(record, size int) []byte {
+	return fmt.Appendf(nil, `{"model":"m","max_tokens":10,"id":"record-%d-","pad":%q}`, record, strings.Repeat("x", size))
+}
+
+// start hands records 0 to n-1 out to a worker that calls the api.
+func start(t *testing.T, a *api, limits jobs.Limits, requests ...[]byte) *fleet {
+	t.Helper()
+	redis := courier.StartEmbedded()
+	owner, err := courier.Own(t.Context(), redis.Client(), "run", 0, courier.Terms{MaxAttempts: 8, Limits: limits})
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker, err := Start(t.Context(), redis.Client(), "run", Options{Caller: a, Poll: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker.random = func() float64 { return 1 } // the longest backoff
+	f := &fleet{t, owner, worker, redis}
+	var batch []jobs.Request
+	for i, body := range requests {
+		batch = append(batch, jobs.Request{Record: int64(i), Digest: jobs.DigestOf(body), Body: body})
+	}
+	if err := owner.HandOut(t.Context(), owner.Next(), batch, false); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func requests(n int) [][]byte {
+	var all [][]byte
+	for i := range n {
+		all = append(all, body(i, 0))
+	}
+	return all
+}
+
+// collect reads deliveries until there are n, or so much time has passed.
+func (f *fleet) collect(n int, within time.Duration) []courier.Delivery {
+	f.t.Helper()
+	var got []courier.Delivery
+	for end := time.Now().Add(within); len(got) < n && time.Now().Before(end); {
+		batch, err := f.owner.Read(f.t.Context(), time.Second)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		got = append(got, batch.Deliveries...)
+	}
+	return got
+}
+
+func (f *fleet) stop() {
+	f.worker.Drain(f.t.Context())
+	if err := f.owner.Close(f.t.Context()); err != nil {
+		f.t.Error(err)
+	}
+	f.redis.Close()
+}
+
+func succeededCount(deliveries []courier.Delivery) int {
+	n := 0
+	for _, d := range deliveries {
+		if d.Result != nil && d.Result.Status == jobs.Succeeded {
+			n++
+		}
+	}
+	return n
+}
+
+// A request that the server always fails on ends as exhausted after max_attempts, and the others succeed.
+func TestDeterministicFailureEnds(t *testing.T) {
+	t.Parallel()
+	for _, others := range []int{0, 1, 50} {
+		t.Run(fmt.Sprint(others), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := &api{answer: func(body string) messages.Reply {
+					if strings.Contains(body, "record-0-") {
+						return failing(500)
+					}
+					return answered()
+				}}
+				f := start(t, a, jobs.Limits{}, requests(others+1)...)
+				got := f.collect(others, time.Hour)
+				// It comes back through the coordinator when its wait grows long.
+				returned := 0
+				for len(got) <= others+returned {
+					more := f.collect(1, time.Hour)
+					if len(more) == 0 {
+						t.Fatal("the record neither ended nor came back in an hour")
+					}
+					if back := more[0].Returned; back != nil {
+						returned++
+						request := jobs.Request{Record: 0, Digest: back.Digest, Body: body(0, 0), Attempts: back.Attempts, Calls: back.Calls}
+						time.Sleep(time.Until(back.Earliest))
+						if err := f.owner.HandOut(t.Context(), f.owner.Next(), []jobs.Request{request}, true); err != nil {
+							t.Fatal(err)
+						}
+					}
+					got = append(got, more...)
+				}
+				last := got[len(got)-1].Result
+				if last == nil || last.Reason != jobs.ReasonExhausted || last.Attempts != 8 || last.Calls != 8 {
+					t.Errorf("record 0 ended as %+v, want exhausted after 8 attempts", last)
+				}
+				if n := succeededCount(got); n != others {
+					t.Errorf("%d of %d others succeeded", n, others)
+				}
+				if calls := len(a.of("record-0-")); calls != 8 {
+					t.Errorf("%d calls for record 0, want 8", calls)
+				}
+				f.stop()
+			})
+		})
+	}
+}
+
+// Hours in which every call fails cost no record and few calls.
+func TestOutageCostsTimeOnly(t *testing.T) {
+	t.Parallel()
+	for name, failure := range map[string]messages.Reply{
+		"500":     failing(500),
+		"529":     {Verdict: messages.Verdict{Kind: messages.RetryAfter, Status: 529, Pressure: messages.Overloaded}},
+		"refused": {Verdict: messages.Verdict{Kind: messages.Retry, Type: "refused"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				up := time.Now().Add(2 * time.Hour)
+				a := &api{answer: func(string) messages.Reply {
+					if time.Now().Before(up) {
+						return failure
+					}
+					return answered()
+				}}
+				f := start(t, a, jobs.Limits{}, requests(40)...)
+				ended, attempts := 0, 0
+				for ended < 40 {
+					got := f.collect(1, 6*time.Hour)
+					if len(got) == 0 {
+						t.Fatalf("only %d of 40 records ended", ended)
+					}
+					for _, d := range got {
+						switch {
+						case d.Returned != nil:
+							time.Sleep(time.Until(d.Returned.Earliest))
+							r := jobs.Request{
+								Record: d.Returned.Record, Digest: d.Returned.Digest, Body: body(int(d.Returned.Record), 0),
+								Attempts: d.Returned.Attempts, Calls: d.Returned.Calls,
+							}
+							if err := f.owner.HandOut(t.Context(), f.owner.Next(), []jobs.Request{r}, true); err != nil {
+								t.Fatal(err)
+							}
+						case d.Result.Status != jobs.Succeeded:
+							t.Fatalf("record %d failed: %s %s", d.Result.Record, d.Result.Reason, d.Result.Error)
+						default:
+							ended++
+							attempts = max(attempts, d.Result.Attempts)
+						}
+					}
+				}
+				if over := time.Since(up); over > time.Minute {
+					t.Errorf("the run went on %s after the outage", over)
+				}
+				if attempts > 7 {
+					t.Errorf("a record was charged %d attempts", attempts)
+				}
+				// Before it is noticed each record is tried some times; then one probe in 30 s.
+				if calls := len(a.of("")); calls > 40*8+2*60*2+40+20 {
+					t.Errorf("%d calls in 2 hours of outage", calls)
+				}
+				f.stop()
+			})
+		})
+	}
+}
+
+// A 429 holds every call until its retry-after, and costs no attempt.
+func TestRateLimitHoldsAll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		a := &api{}
+		a.answer = func(body string) messages.Reply {
+			if strings.Contains(body, "record-0-") && time.Since(began) < 5*time.Minute {
+				return limited(20 * time.Second)
+			}
+			return answered()
+		}
+		f := start(t, a, jobs.Limits{Concurrency: 2}, requests(30)...)
+		got := f.collect(30, time.Hour)
+		if n := succeededCount(got); n != 30 {
+			t.Fatalf("%d of 30 succeeded", n)
+		}
+		refused := a.of("record-0-")[0].at
+		for _, c := range a.of("") {
+			if since := c.at.Sub(refused); since > 0 && since < 20*time.Second {
+				t.Errorf("a call %s after the refusal, which asked for 20 s", since)
+			}
+		}
+		for _, d := range got {
+			if d.Result.Attempts != 1 {
+				t.Errorf("record %d was charged %d attempts", d.Result.Record, d.Result.Attempts)
+			}
+		}
+		f.stop()
+	})
+}
+
+// A request that the rate limit refuses while smaller ones pass fails as too_large; one of common size never does.
+func TestTooLarge(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var unlucky int
+		a := &api{}
+		a.answer = func(body string) messages.Reply {
+			switch {
+			case strings.Contains(body, "record-0-"):
+				return limited(time.Second)
+			case strings.Contains(body, "record-1-") && unlucky < 30:
+				unlucky++
+				return limited(time.Second)
+			}
+			return answered()
+		}
+		all := requests(200)
+		all[0] = body(0, 50_000)
+		f := start(t, a, jobs.Limits{Concurrency: 3}, all...)
+		got := f.collect(200, time.Hour)
+		if n := succeededCount(got); n != 199 {
+			t.Errorf("%d of 199 others succeeded", n)
+		}
+		for _, d := range got {
+			if d.Record() == 0 && (d.Result == nil || d.Result.Reason != jobs.ReasonTooLarge) {
+				t.Errorf("the large record ended as %+v", d)
+			}
+		}
+		f.stop()
+	})
+}
+
+// A dead key gives every record back, unanswered, and stops calls within a round.
+func TestBlocked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{answer: func(string) messages.Reply {
+			time.Sleep(time.Second)
+			return messages.Reply{Verdict: messages.Verdict{Kind: messages.Blocked, Status: 401, Remedy: "renew the key"}}
+		}}
+		f := start(t, a, jobs.Limits{Concurrency: 4}, requests(60)...)
+		got := f.collect(60, time.Minute)
+		if len(got) != 60 {
+			t.Fatalf("%d of 60 records came back", len(got))
+		}
+		for _, d := range got {
+			if d.Returned == nil || d.Returned.Blocked != "renew the key" || d.Returned.Attempts != 0 {
+				t.Errorf("record %d came back as %+v", d.Record(), d)
+			}
+		}
+		if calls := len(a.of("")); calls > 8 {
+			t.Errorf("%d calls with a dead key on 4 slots", calls)
+		}
+		f.stop()
+	})
+}
+
+// A record that waits for its next attempt holds no slot.
+func TestWaitingHoldsNoSlot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		failures := 0
+		a := &api{}
+		a.answer = func(body string) messages.Reply {
+			if strings.Contains(body, "record-0-") && failures < 4 {
+				failures++
+				return failing(500)
+			}
+			time.Sleep(10 * time.Millisecond)
+			return answered()
+		}
+		f := start(t, a, jobs.Limits{Concurrency: 1}, requests(40)...)
+		got := f.collect(39, time.Hour)
+		if waited := time.Since(began); waited > 2*time.Second {
+			t.Errorf("39 calls of 10 ms took %s beside one record that waits", waited)
+		}
+		if got = append(got, f.collect(1, time.Hour)...); succeededCount(got) != 40 {
+			t.Errorf("%d of 40 succeeded", succeededCount(got))
+		}
+		f.stop()
+	})
+}
+
+// A drain finishes the calls in flight and gives the rest back without using an attempt.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{answer: func(string) messages.Reply {
+			time.Sleep(time.Minute)
+			return answered()
+		}}
+		f := start(t, a, jobs.Limits{Concurrency: 5}, requests(20)...)
+		time.Sleep(30 * time.Second)
+		began := time.Now()
+		f.worker.Drain(t.Context())
+		if took := time.Since(began); took > 40*time.Second {
+			t.Errorf("the drain took %s with calls of a minute half done", took)
+		}
+		got := f.collect(20, time.Minute)
+		if n := succeededCount(got); n != 5 {
+			t.Errorf("%d calls in flight were finished, want 5", n)
+		}
+		for _, d := range got {
+			if d.Returned != nil && d.Returned.Attempts != 0 {
+				t.Errorf("record %d came back with %d attempts used", d.Returned.Record, d.Returned.Attempts)
+			}
+		}
+		if len(got) != 20 || len(a.of("")) != 5 {
+			t.Errorf("%d records came back after %d calls", len(got), len(a.of("")))
+		}
+		f.stop()
+	})
+}
+
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	longest, shortest := func() float64 { return math.Nextafter(1, 0) }, func() float64 { return 0 }
+	for _, row := range []struct {
+		failures int
+		most     time.Duration
+	}{{1, 500 * time.Millisecond}, {2, time.Second}, {5, 8 * time.Second}, {8, time.Minute}, {1000, time.Minute}} {
+		if got := backoff(row.failures, longest); got > row.most || got < row.most-time.Millisecond {
+			t.Errorf("backoff after %d failures is up to %s, want %s", row.failures, got, row.most)
+		}
+		if got := backoff(row.failures, shortest); got != 0 {
+			t.Errorf("backoff after %d failures is at least %s: full jitter begins at 0", row.failures, got)
+		}
+	}
+}
