@@ -36,7 +36,7 @@ func TestCacheLooksBack(t *testing.T) {
 	blocks := func(n int) *prompt {
 		p := &prompt{hash: new(maphash.Hash)}
 		for i := range n {
-			p.places = append(p.places, place{key: uint64(i), tokens: 100 * (i + 1)}) //nolint:gosec // small and positive
+			p.places = append(p.places, place{key: uint64(i), tokens: 100 * (i + 1)})
 		}
 		p.bytes = 4 * 100 * n
 		p.places[n-1].ttl = 5 * time.Minute
@@ -88,7 +88,7 @@ func TestSchemaCacheIsBounded(t *testing.T) {
 		t.Errorf("%d schemas are kept", kept)
 	}
 	text := `{"const":0}`
-	if c.compiled(text) != c.compiled(text) {
+	if first, again := c.compiled(text), c.compiled(text); first != again {
 		t.Error("the same schema is compiled twice")
 	}
 }

@@ -73,12 +73,12 @@ func (f *Faults) String() string {
 func (*Faults) Type() string { return "faults" }
 
 // pick draws the fault that a call meets; empty means none.
-func (f Faults) pick(d *draw) string {
-	if len(f) == 0 {
+func (f *Faults) pick(d *draw) string {
+	if len(*f) == 0 {
 		return ""
 	}
 	u := d.unit()
-	for _, fault := range f {
+	for _, fault := range *f {
 		if u < float64(fault.Share) {
 			return fault.Kind
 		}

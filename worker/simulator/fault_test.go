@@ -18,8 +18,16 @@ import (
 	"github.com/batchwright/batchwright/worker/simulator"
 )
 
+// received is what a call over the network brought: as much of the body as came, and why no more.
+type received struct {
+	status int // 0: no answer
+	kind   string
+	body   string
+	err    error
+}
+
 // serve listens with these options until the test ends, and returns a function that makes a call over the network.
-func serve(t *testing.T, options simulator.Options) (*simulator.Server, func(context.Context, string) (*http.Response, []byte, error)) {
+func serve(t *testing.T, options simulator.Options) (*simulator.Server, func(context.Context, string) received) {
 	t.Helper()
 	server, err := simulator.Listen(t.Context(), "127.0.0.1:0", options)
 	if err != nil {
@@ -32,20 +40,20 @@ func serve(t *testing.T, options simulator.Options) (*simulator.Server, func(con
 			t.Error(err)
 		}
 	})
-	return server, func(ctx context.Context, body string) (*http.Response, []byte, error) {
+	return server, func(ctx context.Context, body string) received {
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/v1/messages", strings.NewReader(body))
 		if err != nil {
-			return nil, nil, err
+			return received{err: err}
 		}
 		r.GetBody = nil // so that the transport does not send a call again by itself
 		r.Header = newRequest(ctx, "/", "").Header
 		response, err := transport.RoundTrip(r)
 		if err != nil {
-			return nil, nil, err
+			return received{err: err}
 		}
 		defer response.Body.Close()
 		read, err := io.ReadAll(response.Body)
-		return response, read, err
+		return received{response.StatusCode, response.Header.Get("Content-Type"), string(read), err}
 	}
 }
 
@@ -78,37 +86,33 @@ func TestBrokenAnswers(t *testing.T) {
 	streamed := with(`"stream":true`)
 	for _, test := range []struct {
 		kind, body string
-		check      func(response *http.Response, body []byte, err error) bool
+		// brings is what must have come.
+		brings func(received) bool
 	}{
-		{"reset", plainBody, func(response *http.Response, _ []byte, err error) bool {
-			return response == nil && errors.Is(err, syscall.ECONNRESET)
+		{"reset", plainBody, func(r received) bool { return r.status == 0 && errors.Is(r.err, syscall.ECONNRESET) }},
+		{"cut", plainBody, func(r received) bool {
+			return r.status == http.StatusOK && errors.Is(r.err, io.ErrUnexpectedEOF) && r.body != "" && !gjson.Valid(r.body)
 		}},
-		{"cut", plainBody, func(response *http.Response, body []byte, err error) bool {
-			return response.StatusCode == 200 && errors.Is(err, io.ErrUnexpectedEOF) && len(body) > 0 && !gjson.ValidBytes(body)
+		{"cut", streamed, func(r received) bool {
+			return r.status == http.StatusOK && strings.Contains(r.body, "message_start") && !strings.Contains(r.body, "message_stop")
 		}},
-		{"cut", streamed, func(response *http.Response, body []byte, _ error) bool {
-			return response.StatusCode == 200 && strings.Contains(string(body), "message_start") && !strings.Contains(string(body), "message_stop")
+		{"empty", plainBody, func(r received) bool { return r.status == http.StatusOK && r.body == "" && r.err == nil }},
+		{"html", plainBody, func(r received) bool {
+			return r.status == http.StatusOK && strings.HasPrefix(r.kind, "text/html") && strings.Contains(r.body, "<html>") && r.err == nil
 		}},
-		{"empty", plainBody, func(response *http.Response, body []byte, err error) bool {
-			return response.StatusCode == 200 && len(body) == 0 && err == nil
+		{"error200", plainBody, func(r received) bool {
+			return r.status == http.StatusOK && gjson.Get(r.body, "error.message").Exists() && r.err == nil
 		}},
-		{"html", plainBody, func(response *http.Response, body []byte, err error) bool {
-			return response.StatusCode == 200 && strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") && strings.Contains(string(body), "<html>") && err == nil
-		}},
-		{"error200", plainBody, func(response *http.Response, body []byte, err error) bool {
-			return response.StatusCode == 200 && gjson.GetBytes(body, "error.message").Exists() && err == nil
-		}},
-		{"error200", streamed, func(response *http.Response, body []byte, err error) bool {
-			_, last, found := strings.Cut(string(body), "event: error\ndata: ")
-			return response.StatusCode == 200 && found && gjson.Get(last, "error.type").Str == "overloaded_error" && err == nil
+		{"error200", streamed, func(r received) bool {
+			_, last, found := strings.Cut(r.body, "event: error\ndata: ")
+			return r.status == http.StatusOK && found && gjson.Get(last, "error.type").Str == "overloaded_error" && r.err == nil
 		}},
 	} {
 		t.Run(fmt.Sprintf("%s streamed %t", test.kind, test.body == streamed), func(t *testing.T) {
 			t.Parallel()
 			s, call := serve(t, simulator.Options{Errors: simulator.Faults{{Kind: test.kind, Share: 1}}})
-			response, body, err := call(t.Context(), test.body)
-			if !test.check(response, body, err) {
-				t.Errorf("got %v, %v: %q", response, err, body)
+			if got := call(t.Context(), test.body); !test.brings(got) {
+				t.Errorf("got %+v", got)
 			}
 			if stats := s.Stats(); stats.Broken != 1 || stats.Answered != 0 {
 				t.Errorf("got %+v", stats)
@@ -123,7 +127,7 @@ func TestCutStreamsEndBothWays(t *testing.T) {
 	_, call := serve(t, simulator.Options{Errors: simulator.Faults{{Kind: "cut", Share: 1}}})
 	broken, short := 0, 0
 	for range 40 {
-		if _, _, err := call(t.Context(), with(`"stream":true`)); err != nil {
+		if call(t.Context(), with(`"stream":true`)).err != nil {
 			broken++
 		} else {
 			short++
@@ -216,8 +220,8 @@ func TestHungCallEndsWithItsClient(t *testing.T) {
 	s, call := serve(t, simulator.Options{Hang: 1})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, _, err := call(ctx, plainBody); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("got %v", err)
+	if got := call(ctx, plainBody); !errors.Is(got.err, context.DeadlineExceeded) {
+		t.Fatalf("got %+v", got)
 	}
 	for deadline := time.Now().Add(5 * time.Second); s.Stats().InFlight > 0; runtime.Gosched() {
 		if time.Now().After(deadline) {

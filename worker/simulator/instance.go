@@ -15,6 +15,8 @@ const (
 	wideInstance = 300
 	// deepest ends a schema that requires itself and so has no finite instance.
 	deepest = 40
+	// mostValues ends one that requires itself more than once, and so doubles with each level.
+	mostValues = 20_000
 	// mostElements bounds what a schema can demand of an array, and mostCharacters of a string.
 	mostElements   = 100
 	mostCharacters = 4000
@@ -43,7 +45,7 @@ func (in *instance) value(dst []byte, s *schema, depth int) []byte {
 	in.values++
 	brief := depth > tallInstance || in.values > wideInstance
 	switch {
-	case depth > deepest:
+	case depth > deepest || in.values > mostValues:
 		return append(dst, "null"...)
 	case len(s.values) > 0:
 		return append(dst, s.values[in.choose(s)].Raw...)
@@ -173,8 +175,8 @@ func (in *instance) number(dst []byte, s *schema, whole bool) []byte {
 		high = low + usual
 	}
 	step := s.multipleOf
-	if whole && step == 0 {
-		step = 1
+	if whole && step != math.Trunc(step) || whole && step == 0 {
+		step = 1 // itself a multiple of 0.5, 0.1 and their like
 	}
 	if step > 0 {
 		first, last := math.Ceil(low/step), math.Floor(high/step)
@@ -185,11 +187,10 @@ func (in *instance) number(dst []byte, s *schema, whole bool) []byte {
 			last--
 		}
 		v := (first + math.Floor(in.draw.unit()*max(last-first+1, 1))) * step
-		if whole {
-			return strconv.AppendFloat(dst, v, 'f', 0, 64)
+		if rounded := math.Round(v*1e10) / 1e10; !whole && !math.IsInf(rounded, 0) {
+			v = rounded // ten digits hide what binary fractions add to a multiple of 0.1
 		}
-		// Ten digits hide what binary fractions add to a multiple of 0.1.
-		return strconv.AppendFloat(dst, math.Round(v*1e10)/1e10, 'f', -1, 64)
+		return appendFinite(dst, v, low)
 	}
 	v := low + in.draw.unit()*(high-low)
 	if rounded := math.Round(v*100) / 100; rounded >= low && rounded <= high {
@@ -197,6 +198,14 @@ func (in *instance) number(dst []byte, s *schema, whole bool) []byte {
 	}
 	if s.openBelow && v <= low || s.openAbove && v >= high {
 		v = low + (high-low)/2
+	}
+	return appendFinite(dst, v, low)
+}
+
+// appendFinite appends a number, or low where bounds near the end of float64 have made it infinite or none at all.
+func appendFinite(dst []byte, v, low float64) []byte {
+	if math.IsInf(v, 0) || math.IsNaN(v) {
+		v = low
 	}
 	return strconv.AppendFloat(dst, v, 'f', -1, 64)
 }
@@ -293,6 +302,7 @@ func (in *instance) match(dst []byte, re *syntax.Regexp) []byte {
 			most = re.Min + 3
 		}
 		repeat(re.Min, most)
+	default: // anchors and the like stand for no character
 	}
 	return dst
 }
@@ -314,5 +324,5 @@ func (in *instance) class(dst []byte, bounds []rune) []byte {
 	if count == 0 {
 		low, high = bounds[0], bounds[0]
 	}
-	return append(dst, string(low+rune(in.draw.below(int(high-low)+1)))...)
+	return append(dst, string(low+rune(in.draw.unit()*float64(high-low+1)))...)
 }

@@ -19,7 +19,7 @@ func asked(schema, words string) string {
 		`}},"messages":[{"role":"user","content":` + said + `}]}`
 }
 
-func validator(t testing.TB, schema string) *jsonschema.Schema {
+func validator(t *testing.T, schema string) *jsonschema.Schema {
 	t.Helper()
 	document, err := jsonschema.UnmarshalJSON(strings.NewReader(schema))
 	if err != nil {
@@ -61,6 +61,7 @@ func TestInstanceFitsSchema(t *testing.T) {
 		"integer above":             `{"type":"integer","minimum":2000000000000}`,
 		"integer below":             `{"type":"integer","maximum":-7}`,
 		"integer multiple":          `{"type":"integer","minimum":1,"maximum":100,"multipleOf":7}`,
+		"integer of halves":         `{"type":"integer","minimum":1,"maximum":3,"multipleOf":0.5}`,
 		"integer between fractions": `{"type":"integer","minimum":0.5,"maximum":1.5}`,
 		"number":                    `{"type":"number"}`,
 		"number with bounds":        `{"type":"number","minimum":0.001,"maximum":0.004}`,
@@ -122,6 +123,7 @@ func TestImpossibleSchemas(t *testing.T) {
 	t.Parallel()
 	for name, schema := range map[string]string{
 		"requires itself":          `{"type":"object","properties":{"a":{"$ref":"#"},"b":{"$ref":"#"}},"required":["a"]}`,
+		"requires itself twice":    `{"type":"object","properties":{"a":{"$ref":"#"},"b":{"$ref":"#"}},"required":["a","b"]}`,
 		"refers to itself only":    `{"$ref":"#"}`,
 		"two that refer in a ring": `{"$ref":"#/$defs/a","$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}}}`,
 		"allOf of itself":          `{"allOf":[{"$ref":"#"}]}`,
@@ -142,7 +144,7 @@ func TestImpossibleSchemas(t *testing.T) {
 			t.Parallel()
 			w := send(t, simulator.New(simulator.Options{}), asked(schema, "x"))
 			text := gjson.Get(w.Body.String(), "content.0.text").Str
-			if w.Code != 200 || !gjson.Valid(text) || len(text) > 20_000 {
+			if w.Code != 200 || !gjson.Valid(text) || len(text) > 300_000 {
 				t.Errorf("got %d and %d bytes: %.200s", w.Code, len(text), text)
 			}
 		})
@@ -322,6 +324,33 @@ func FuzzMessages(f *testing.F) {
 		kind := gjson.Get(w.Body.String(), "type").Str
 		if !gjson.Valid(w.Body.String()) || (kind == "message") != (w.Code == 200) || (kind == "error") != (w.Code != 200) {
 			t.Fatalf("got %d %q", w.Code, w.Body)
+		}
+	})
+}
+
+// FuzzSchema asks for instances of arbitrary schemas: always JSON, of bounded size.
+func FuzzSchema(f *testing.F) {
+	f.Add(`{"type":"object","properties":{"a":{"$ref":"#/$defs/b"}},"$defs":{"b":{"type":["array","null"],"items":{"$ref":"#"},"minItems":2,"uniqueItems":true}}}`)
+	f.Add(`{"allOf":[{"$ref":"#/$defs/a"},{"required":["x"]}],"$defs":{"a":{"anyOf":[{"pattern":"^([a-c]{2,9}|\\d*)+$"},{"format":"uuid"}]}}}`)
+	f.Add(`{"type":"number","exclusiveMinimum":-1e308,"maximum":1e308,"multipleOf":1e-300}`)
+	f.Add(`{"enum":["a_b",null,1.5],"const":{}}`)
+	f.Fuzz(func(t *testing.T, schema string) {
+		if !gjson.Valid(schema) || !gjson.Parse(schema).IsObject() {
+			return
+		}
+		w := send(t, simulator.New(simulator.Options{}), asked(schema, "a b"))
+		if w.Code != 200 {
+			if !utf8.ValidString(schema) {
+				return
+			}
+			t.Fatalf("got %d %s", w.Code, w.Body)
+		}
+		text := gjson.Get(w.Body.String(), "content.0.text").Str
+		if stop := gjson.Get(w.Body.String(), "stop_reason").Str; stop == "end_turn" && !gjson.Valid(text) {
+			t.Fatalf("not JSON: %s", text)
+		}
+		if len(text) > 100*len(schema)+1_000_000 {
+			t.Fatalf("%d bytes for a schema of %d", len(text), len(schema))
 		}
 	})
 }

@@ -59,8 +59,8 @@ func (o *Outages) String() string {
 func (*Outages) Type() string { return "outages" }
 
 // at returns what calls meet this long after the start; empty means no outage.
-func (o Outages) at(elapsed time.Duration) string {
-	for _, outage := range o {
+func (o *Outages) at(elapsed time.Duration) string {
+	for _, outage := range *o {
 		if elapsed >= outage.After && elapsed < outage.After+outage.For {
 			return outage.kind()
 		}

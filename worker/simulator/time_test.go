@@ -17,13 +17,13 @@ import (
 )
 
 // latencies returns how long n calls take, in order of length.
-func latencies(t *testing.T, options simulator.Options, body string, n int) []time.Duration {
+func latencies(t *testing.T, options simulator.Options, n int) []time.Duration {
 	t.Helper()
 	s := simulator.New(options)
 	took := make([]time.Duration, n)
 	for i := range took {
 		start := time.Now()
-		if w := send(t, s, body); w.Code != http.StatusOK {
+		if w := send(t, s, plainBody); w.Code != http.StatusOK {
 			t.Fatalf("got %d %s", w.Code, w.Body)
 		}
 		took[i] = time.Since(start)
@@ -37,7 +37,7 @@ func TestLatency(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			if took := latencies(t, simulator.Options{}, plainBody, 10); took[9] != 0 {
+			if took := latencies(t, simulator.Options{}, 10); took[9] != 0 {
 				t.Errorf("took %v", took[9])
 			}
 		})
@@ -45,7 +45,7 @@ func TestLatency(t *testing.T) {
 	t.Run("fixed", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			took := latencies(t, simulator.Options{Latency: 250 * time.Millisecond}, plainBody, 10)
+			took := latencies(t, simulator.Options{Latency: 250 * time.Millisecond}, 10)
 			if took[0] != 250*time.Millisecond || took[9] != 250*time.Millisecond {
 				t.Errorf("took %v to %v", took[0], took[9])
 			}
@@ -54,7 +54,7 @@ func TestLatency(t *testing.T) {
 	t.Run("lognormal", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			took := latencies(t, simulator.Options{Latency: time.Second, LatencySigma: 0.5}, plainBody, 2000)
+			took := latencies(t, simulator.Options{Latency: time.Second, LatencySigma: 0.5}, 2000)
 			median, p95 := took[1000].Seconds(), took[1900].Seconds()
 			if math.Abs(median-1) > 0.05 || math.Abs(p95-math.Exp(0.5*1.645)) > 0.2 {
 				t.Errorf("median %v and 95th percentile %v", median, p95)
@@ -65,7 +65,7 @@ func TestLatency(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			tokens := gjson.Get(send(t, simulator.New(simulator.Options{}), plainBody).Body.String(), "usage.output_tokens").Int()
-			took := latencies(t, simulator.Options{TokenTime: time.Millisecond}, plainBody, 1)
+			took := latencies(t, simulator.Options{TokenTime: time.Millisecond}, 1)
 			if took[0] != time.Duration(tokens)*time.Millisecond {
 				t.Errorf("%d tokens took %v", tokens, took[0])
 			}
@@ -74,7 +74,7 @@ func TestLatency(t *testing.T) {
 	t.Run("slow calls", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			took := latencies(t, simulator.Options{Latency: time.Second, Slow: 0.1, SlowFactor: 20}, plainBody, 500)
+			took := latencies(t, simulator.Options{Latency: time.Second, Slow: 0.1, SlowFactor: 20}, 500)
 			slow := 0
 			for _, d := range took {
 				switch d {
