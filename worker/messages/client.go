@@ -72,7 +72,6 @@ func New(o Options) (*Client, error) {
 		option.WithoutEnvironmentDefaults(),
 		option.WithHTTPClient(doer{transport}),
 		option.WithMaxRetries(0),
-		// An explicit timeout also lifts the SDK's refusal of large max_tokens without a stream.
 		option.WithRequestTimeout(o.Timeout),
 		option.WithBaseURL(o.BaseURL),
 		option.WithAuthToken(o.Secret.Reveal()),

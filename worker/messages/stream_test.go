@@ -153,8 +153,8 @@ func TestCollectManyBlocks(t *testing.T) {
 	t.Parallel()
 	got, err := collect(strings.NewReader(events(
 		start,
-		`{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":""}}`,
 		`{"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}}`,
+		`{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":""}}`,
 		`{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"b"}}`,
 		`{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"a"}}`,
 		`{"type":"content_block_stop","index":1}`,
