@@ -70,8 +70,8 @@ func newSimulateCommand() *cobra.Command {
 		Short: "Serve a simulated Messages API to rehearse with, without a key or cost",
 		Long: `Serve a simulated Messages API on this machine, until Ctrl-C.
 
-Answers fit the request (with a JSON schema: an instance of it), say that they are simulated, and are the
-same for the same request. Rate limits, latency and everything that goes wrong in practice are set by flags.
+Answers fit the request (with a JSON schema: an instance of it), are the same for the same request, and have
+ids that begin with msg_sim, so that nobody takes them for a model's. Rate limits, latency and everything that goes wrong in practice are set by flags.
 The URL goes to standard output; counts of what was served are at URL` + simulator.StatsPath + ` and are printed at the end.`,
 		Example: `  # what a small account meets on a bad day
   batchwright simulate --requests-per-minute 1000 --latency 800ms --latency-sigma 0.6 --errors 529=2%,500=0.5%,cut=0.1%

@@ -296,6 +296,7 @@ func TestFlagValues(t *testing.T) {
 	}{
 		{"percent", new(simulator.Share), "2.5%", "2.5%"},
 		{"fraction", new(simulator.Share), " 0.02 ", "2%"},
+		{"none", new(simulator.Share), "0%", "0"},
 		{"whole", new(simulator.Share), "1", "100%"},
 		{"too much", new(simulator.Share), "101%", ""},
 		{"negative", new(simulator.Share), "-1%", ""},

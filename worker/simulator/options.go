@@ -98,8 +98,13 @@ func (s *Share) Set(text string) error {
 	return nil
 }
 
-// String writes the share in percent.
-func (s *Share) String() string { return strconv.FormatFloat(float64(*s)*100, 'g', 6, 64) + "%" }
+// String writes the share in percent, and none as 0, which a flag's help leaves out.
+func (s *Share) String() string {
+	if *s == 0 {
+		return "0"
+	}
+	return strconv.FormatFloat(float64(*s)*100, 'g', 6, 64) + "%"
+}
 
 // Type names the value in a flag's help.
 func (*Share) Type() string { return "share" }
