@@ -5,8 +5,8 @@
 // caching and streams, /v1/messages/count_tokens, /v1/models, rate limits with the service's headers, and its error
 // shapes; and on demand what goes wrong in practice: latency, slow and hung calls, errors, broken answers, outages,
 // refusals, truncation, a spend cap. Answers fit the request, have ids that begin with msg_sim, so that nobody takes
-// them for a model's, and depend on nothing but its body. All of it is one http.Handler, safe for concurrent use, that keeps time only through package time and starts no
-// goroutines, so that it also works within testing/synctest.
+// them for a model's, and depend on nothing but its body. All of it is one http.Handler, safe for concurrent use, that
+// keeps time only through package time and starts no goroutines, so that it also works within testing/synctest.
 package simulator
 
 import (
