@@ -3,6 +3,7 @@ package jobs
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -82,6 +83,11 @@ func TestNewAnswer(t *testing.T) {
 			Schema{{"a", Type{Kind: KindNumber}}},
 		},
 		{
+			"choice of numbers in a whole schema", `{"type":"object","properties":{"a":{"enum":[1,2.5]}}}`,
+			`{"type":"object","properties":{"a":{"enum":[1,2.5]}}}`,
+			Schema{{"a", Type{Kind: KindNumber}}},
+		},
+		{
 			"reference within the schema", `{"type":"object","properties":{"a":{"$ref":"#/$defs/t"}},"$defs":{"t":{"type":"string"}}}`,
 			`{"type":"object","properties":{"a":{"$ref":"#/$defs/t"}},"$defs":{"t":{"type":"string"}}}`,
 			Schema{{"a", Type{Kind: KindJSON}}},
@@ -129,15 +135,17 @@ func TestNewAnswerFaults(t *testing.T) {
 			}
 		})
 	}
+	other := filepath.Join(t.TempDir(), "schema.json")
+	if err := os.WriteFile(other, []byte(`{"type":"string"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, reference := range map[string]string{
-		"file": "file:///etc/hostname", "web": "https://example.com/schema.json", "other": "other.json",
+		"file": "file://" + filepath.ToSlash(other), "web": "https://example.com/schema.json", "other": "other.json",
 	} {
 		t.Run("reference to a "+name, func(t *testing.T) {
 			t.Parallel()
 			if _, err := NewAnswer(json.RawMessage(`{"type":"object","properties":{"a":{"$ref":"` + reference + `"}}}`)); err == nil {
 				t.Error("a schema read another document")
-			} else {
-				t.Log(err)
 			}
 		})
 	}
@@ -215,6 +223,32 @@ func TestJudge(t *testing.T) {
 			}
 			if !res.Priced || res.Cost != 10*1000+5*5000 {
 				t.Errorf("cost %v, priced %v", res.Cost, res.Priced)
+			}
+		})
+	}
+}
+
+// What a message says of its circumstances is in its price.
+func TestJudgePrices(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, model, usage string
+		want               Nanodollars
+		priced             bool
+	}{
+		{"usual", "claude-opus-5-5", `{"input_tokens":10}`, 40_000, true},
+		{"fast", "claude-opus-5-5", `{"input_tokens":10,"speed":"fast"}`, 80_000, true},
+		{"in the United States", "claude-opus-5-5", `{"input_tokens":10,"inference_geo":"us"}`, 44_000, true},
+		{"anywhere", "claude-opus-5-5", `{"input_tokens":10,"inference_geo":"global"}`, 40_000, true},
+		{"unknown model", "llama", `{"input_tokens":10}`, 0, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			res := resultOf(t, json.RawMessage(`{"type":"message","stop_reason":"end_turn","model":"`+tt.model+`","usage":`+tt.usage+`}`))
+			(&Job{Request: &Template{}}).Judge(res)
+			if res.Cost != tt.want || res.Priced != tt.priced {
+				t.Errorf("%d, %v", res.Cost, res.Priced)
 			}
 		})
 	}

@@ -160,7 +160,7 @@ func (l *Layout) Row(rec *Record, res *Result, row []Member) []Member {
 	for i := range l.added {
 		start := len(values)
 		values = l.added[i].fill(values, &a)
-		row = append(row, Member{l.added[i].column.Name, values[start:len(values):len(values)]})
+		row = append(row, Member{l.added[i].column.Name, values[start:]})
 	}
 	return row
 }

@@ -142,7 +142,7 @@ func TestLayoutAddsPaths(t *testing.T) {
 	message := json.RawMessage(`{"id":"msg_1","type":"message","model":"m","stop_reason":"tool_use","stop_sequence":null,"content":[
 		{"type":"thinking","thinking":"a"},{"type":"text","text":"{\"team\":"},{"type":"thinking","thinking":"b"},{"type":"text","text":" \"x\"}"},
 		{"type":"tool_use","id":"t1","name":"f","input":{"city": "Rom"}},{"type":"tool_use","name":"g"}],
-		"usage":{"input_tokens":3,"output_tokens":4.0,"cache_creation":{"ephemeral_5m_input_tokens":"many"},"service_tier":"standard"}}`)
+		"usage":{"input_tokens":3,"output_tokens":4.0,"cache_read_input_tokens":4.5,"cache_creation_input_tokens":1e999999999,"cache_creation":{"ephemeral_5m_input_tokens":"many"},"service_tier":"standard"}}`)
 	tests := []struct{ path, want string }{
 		{".text", `"{\"team\": \"x\"}"`},
 		{".thinking", `"ab"`},
@@ -154,6 +154,8 @@ func TestLayoutAddsPaths(t *testing.T) {
 		{".usage.input_tokens", `3`},
 		{".usage.output_tokens", `4`},
 		{".usage.cache_creation.ephemeral_5m_input_tokens", `null`},
+		{".usage.cache_read_input_tokens", `null`},
+		{".usage.cache_creation_input_tokens", `null`},
 		{".usage.service_tier", `"standard"`},
 		{".usage.cache_creation", `{"ephemeral_5m_input_tokens":"many"}`},
 		{".content.0.type", `"thinking"`},

@@ -21,7 +21,7 @@ type TemplateSource struct {
 	// Dir is the folder that relative paths of file and include start from, also within included files.
 	Dir string
 	// Where says where ("job.yaml:12:7") the value with a JSON pointer into Body ("/messages/0/content") stands;
-	// nil names it by its path in the request instead.
+	// nil, or an empty answer, names it by its path in the request instead.
 	Where func(pointer string) string
 }
 

@@ -29,7 +29,9 @@ type templateCompiler struct {
 // whereIs names a place in the request section.
 func (c *templateCompiler) whereIs(pointer string) string {
 	if c.src.Where != nil {
-		return c.src.Where(pointer)
+		if place := c.src.Where(pointer); place != "" {
+			return place
+		}
 	}
 	return "request" + strings.ReplaceAll(pointer, "/", ".")
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -175,13 +174,10 @@ func callTruncate(_ *rendering, args []value) (value, error) {
 		return value{}, errors.New("truncate takes how many characters to keep first: {{truncate 500 .column}}")
 	}
 	text := args[1].String()
-	if len(text) <= limit {
-		return textValue(text), nil
-	}
 	end := 0
 	for ; limit > 0 && end < len(text); limit-- {
 		_, size := utf8.DecodeRuneInString(text[end:])
 		end += size
 	}
-	return textValue(strings.Clone(text[:end])), nil
+	return textValue(text[:end]), nil
 }

@@ -34,7 +34,6 @@ func (r *rendering) release() {
 	if cap(r.out)+cap(r.text) > kept {
 		return
 	}
-	clear(r.variables)
 	r.rec, r.out, r.text, r.variables = nil, r.out[:0], r.text[:0], r.variables[:0]
 	r.t.states.Put(r)
 }
@@ -47,7 +46,7 @@ func (r *rendering) body() error {
 		case step.literal != nil:
 			r.out = append(r.out, step.literal...)
 		case step.json != nil:
-			v, err := r.printable(step.json)
+			v, err := r.pipe(step.json, nil)
 			if err != nil {
 				return err
 			}
@@ -62,15 +61,6 @@ func (r *rendering) body() error {
 		}
 	}
 	return nil
-}
-
-// printable evaluates a pipeline at the record and refuses what is missing.
-func (r *rendering) printable(pipe *parse.PipeNode) (value, error) {
-	v, err := r.pipe(pipe, nil)
-	if err == nil && v.kind == valueMissing {
-		err = errors.New(v.text)
-	}
-	return v, err
 }
 
 // walk appends what a node prints. dot is nil where it is the record.
@@ -201,10 +191,7 @@ func (r *rendering) set(name string, v value, assign bool) {
 }
 
 // forget ends the scope of all variables but the first n.
-func (r *rendering) forget(n int) {
-	clear(r.variables[n:])
-	r.variables = r.variables[:n]
-}
+func (r *rendering) forget(n int) { r.variables = r.variables[:n] }
 
 // pipe evaluates a pipeline and sets the variables that it declares.
 func (r *rendering) pipe(pipe *parse.PipeNode, dot *value) (value, error) {

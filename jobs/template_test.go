@@ -47,6 +47,8 @@ func TestTemplateRendersText(t *testing.T) {
 		{"text of a column", "Hi {{.name}}!", `{"name":"Ana"}`, "Hi Ana!"},
 		{"no template at all", "plain", `{}`, "plain"},
 		{"escapes in the input", "{{.a}}", `{"a":"x\n\t\"\\ \u00e9 \ud83d\ude00 \/"}`, "x\n\t\"\\ é 😀 /"},
+		{"control characters", "{{.a}}", `{"a":"\u0000\u001f\r"}`, "\x00\x1f\r"},
+		{"lone surrogate", "{{.a}}", `{"a":"\ud800"}`, "\uFFFD"},
 		{"signs of HTML stay", "<b>{{.a}}</b>&", `{"a":"<i>&"}`, "<b><i>&</b>&"},
 		{"value with template signs is not a template", "{{.a}}", `{"a":"{{.b}}"}`, "{{.b}}"},
 		{"null is empty", "[{{.a}}]", `{"a":null}`, "[]"},
@@ -72,6 +74,8 @@ func TestTemplateRendersText(t *testing.T) {
 		{"include with the record", `> {{include "greet.tmpl"}} <`, `{"name":"Ana"}`, "> Dear Ana, <"},
 		{"include as an argument", `{{include "greet.tmpl" | truncate 4}}`, `{"name":"Ana"}`, "Dear"},
 		{"include within range keeps the record", `{{range .l}}{{include "greet.tmpl"}}{{end}}`, `{"l":[1],"name":"B"}`, "Dear B,"},
+		{"include after text of the same branch", `{{if .name}}Hm: {{include "greet.tmpl"}}{{end}}`, `{"name":"Ana"}`, "Hm: Dear Ana,"},
+		{"include keeps its variables to itself", `{{$x := .name}}{{include "variable.tmpl"}} {{$x}}`, `{"name":"outer"}`, "inner outer"},
 		{"truncate counts characters", "{{truncate 2 .a}}", `{"a":"日本語"}`, "日本"},
 		{"truncate leaves short text", "{{truncate 9 .a}}", `{"a":"日本"}`, "日本"},
 		{"truncate of null", "[{{truncate 9 .a}}]", `{"a":null}`, "[]"},
@@ -143,6 +147,8 @@ func TestTemplateCompares(t *testing.T) {
 		want                     string
 	}{
 		{"numbers of different spelling", "eq .a 1", `{"a":1.0}`, "true"},
+		{"small numbers", "eq .a 1e-3", `{"a":0.00100}`, "true"},
+		{"order of small numbers", "lt .a .b", `{"a":0.012,"b":0.11}`, "true"},
 		{"numbers with exponents", "eq .a 1500", `{"a":15e2}`, "true"},
 		{"numbers a float cannot tell apart", "eq .a 9007199254740993", `{"a":9007199254740992}`, "false"},
 		{"numbers beyond 64 bits", "lt .a .b", `{"a":99999999999999999999,"b":100000000000000000000}`, "true"},
@@ -280,7 +286,7 @@ func TestTemplateKnowsItsRequest(t *testing.T) {
 	t.Parallel()
 	tmpl, err := NewTemplate(TemplateSource{
 		Body: json.RawMessage(`{"model":"claude-haiku-4-5","max_tokens":200,"system":"{{file \"braces.txt\"}}",
-			"messages":[{"content":"{{.b}} {{.a.x}} {{.b}} {{range .l}}{{.inner}}{{$.c}}{{end}} {{col \"d e\"}} {{include \"greet.tmpl\"}}"}]}`),
+			"messages":[{"content":"<{{.b}}> {{.a.x}} {{.b}} {{range .l}}{{.inner}}{{$.c}}{{end}} {{col \"d e\"}} {{include \"greet.tmpl\"}}"}]}`),
 		Dir: "testdata/template",
 	})
 	if err != nil {
@@ -292,7 +298,7 @@ func TestTemplateKnowsItsRequest(t *testing.T) {
 	if diff := cmp.Diff([]string{"b", "a", "l", "c", "d e", "name"}, tmpl.Columns()); diff != "" {
 		t.Error(diff)
 	}
-	for _, part := range []string{`"model": "claude-haiku-4-5"`, `"braces.txt": "`, `"greet.tmpl": "`} {
+	for _, part := range []string{`"model": "claude-haiku-4-5"`, `"<{{.b}}> `, `"braces.txt": "`, `"greet.tmpl": "`} {
 		if !strings.Contains(tmpl.Source(), part) {
 			t.Errorf("source lacks %s:\n%s", part, tmpl.Source())
 		}
@@ -355,6 +361,16 @@ func TestTemplateRendersConcurrently(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+// A body is valid UTF-8 whatever a record holds.
+func TestTemplateMendsInvalidText(t *testing.T) {
+	t.Parallel()
+	rec := &Record{Fields: []Member{{"a", json.RawMessage("\"x\xffy\"")}}}
+	body, err := templateOf(t, "{{.a}}").Render(rec)
+	if want := `{"content":"x` + "\uFFFD" + `y"}`; err != nil || string(body) != want {
+		t.Errorf("got %q, %v; want %q", body, err, want)
+	}
 }
 
 func BenchmarkTemplateTwoColumns(b *testing.B) {
