@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/batchwright/batchwright/jobs/coordinator"
+)
+
+type removeFlags struct {
+	jobFlags
+	yes bool
+}
+
+func newRemoveCommand() *cobra.Command {
+	f := &removeFlags{}
+	command := &cobra.Command{
+		Use:   "rm JOB.yaml | rm NAME",
+		Short: "Delete the state of a job, with the answers in it; its output stays",
+		Long: `Delete the state of a job: its run, runs that --fresh set aside, and tries, with all answers that were paid for.
+Output that was written stays. On a terminal it asks first; elsewhere it needs --yes.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			ask := term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) //nolint:gosec // small numbers
+			return f.remove(args[0], ask, c.InOrStdin(), c.ErrOrStderr())
+		},
+	}
+	flags := command.Flags()
+	f.addNamed(flags)
+	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	return command
+}
+
+func (f *removeFlags) remove(arg string, ask bool, in io.Reader, out io.Writer) error {
+	state, err := f.find(arg)
+	if err != nil {
+		return err
+	}
+	held, err := state.Holdings()
+	if err != nil {
+		return err
+	}
+	what := fmt.Sprintf("%s holds %s", state.Dir, describeHoldings(&held, f.simulated))
+	switch {
+	case f.yes:
+	case !ask:
+		return usageError(fmt.Errorf("%s: give --yes to delete it", what))
+	default:
+		if _, err := fmt.Fprintf(out, "%s.\nDelete it? [y/N] ", what); err != nil {
+			return fmt.Errorf("ask: %w", err)
+		}
+		answer, err := bufio.NewReader(in).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("read answer: %w", err)
+		}
+		if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
+			return usageError(errors.New("nothing was deleted"))
+		}
+	}
+	err = state.Remove()
+	if errors.Is(err, coordinator.ErrTrying) {
+		return &exitError{exitOwned, err}
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "deleted: %s\n", what); err != nil {
+		return fmt.Errorf("write what was deleted: %w", err)
+	}
+	return nil
+}
+
+func describeHoldings(h *coordinator.Holdings, simulated bool) string {
+	kind := "paid"
+	if simulated {
+		kind = "simulated"
+	}
+	text := fmt.Sprintf("%s %s answers", formatCount(h.Answers), kind)
+	if h.Tried > 0 {
+		text += fmt.Sprintf(" and %s of tries", formatCount(h.Tried))
+	}
+	if !simulated {
+		text += " (" + formatDollars(h.Cost)
+		if h.Unpriced > 0 {
+			text += fmt.Sprintf(", and %s without a known price", formatCount(h.Unpriced))
+		}
+		text += ")"
+	}
+	if h.Unfinished {
+		text += ", of a run that is not complete"
+	}
+	return text
+}
