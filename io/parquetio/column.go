@@ -133,7 +133,7 @@ func (c *column) enter(h *pageHeader) error {
 }
 
 func (c *column) enterDictionary(h *pageHeader) error {
-	if c.dictionary != nil || h.encoding != format.Plain && h.encoding != format.PlainDictionary {
+	if c.dictionary != nil || h.encoding != format.Plain && h.encoding != plainDictionary {
 		return fmt.Errorf("%w: its dictionary is impossible", errPage)
 	}
 	_, data, err := c.pages.body(h, &c.dictBuffer)

@@ -1,6 +1,7 @@
 package parquetio
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/parquet-go/parquet-go"
 )
 
 // maxCorruptAlloc bounds what reading a damaged file of a few KB may allocate in all.
@@ -138,6 +141,32 @@ func TestReaderRefusesCutFilesAtAnyPlace(t *testing.T) {
 		}
 		if rows, err := readThrough(path, 0); err == nil {
 			t.Errorf("with all bytes from %d to the metadata cut: %d records and no error", at, rows)
+		}
+	}
+}
+
+// TestReaderChecksPages holds that a changed byte in a page with a checksum is found, also in packed text.
+func TestReaderChecksPages(t *testing.T) {
+	t.Parallel()
+	schema, rows := readRows(t, "testdata/types.zstd.parquet")
+	path := writeFile(t, schema, rows...)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := parquet.OpenFile(bytes.NewReader(content), int64(len(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, column := range opened.Metadata().RowGroups[0].Columns {
+		at := column.MetaData.DataPageOffset + column.MetaData.TotalCompressedSize - 1
+		content[at] ^= 1
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		content[at] ^= 1
+		if _, err := readThrough(path, 0); err == nil || !strings.Contains(err.Error(), "checksum") {
+			t.Errorf("%v: error %v, want one about the checksum", column.MetaData.PathInSchema, err)
 		}
 	}
 }

@@ -7,6 +7,9 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
+// plainDictionary is what old files call both ends of dictionary encoding.
+const plainDictionary format.Encoding = 2
+
 // decoder reads the values of a page in order.
 type decoder interface {
 	// next reads a value into v.
@@ -22,7 +25,7 @@ func (l *leafColumn) newDecoder(encoding format.Encoding, data []byte, dictionar
 	switch encoding {
 	case format.Plain:
 		return l.plain(data), nil
-	case format.PlainDictionary, format.RLEDictionary:
+	case plainDictionary, format.RLEDictionary:
 		if data[0] > 32 {
 			return nil, errPage
 		}
@@ -31,8 +34,8 @@ func (l *leafColumn) newDecoder(encoding format.Encoding, data []byte, dictionar
 		if l.physical != format.Boolean || len(data) < 4 {
 			return nil, errPage
 		}
-		length := binary.LittleEndian.Uint32(data)
-		if uint64(length) > uint64(len(data)-4) {
+		length := int64(binary.LittleEndian.Uint32(data))
+		if length > int64(len(data)-4) {
 			return nil, errPage
 		}
 		return &runValues{newRuns(data[4:4+length], 1)}, nil
@@ -134,8 +137,8 @@ func (d *plainBytes) next(v *value) error {
 	if len(d.data) < 4 {
 		return errPage
 	}
-	length := binary.LittleEndian.Uint32(d.data)
-	if uint64(length) > uint64(len(d.data)-4) {
+	length := int64(binary.LittleEndian.Uint32(d.data))
+	if length > int64(len(d.data)-4) {
 		return errPage
 	}
 	v.b, d.data = d.data[4:4+length:4+length], d.data[4+length:]

@@ -45,7 +45,7 @@ type leafRow struct {
 func writeLevels(t *testing.T, root parquet.Node, columns ...[]leafRow) string {
 	t.Helper()
 	var out bytes.Buffer
-	//nolint:staticcheck // GenericWriter insists on lists of three levels
+	// The writer for Go values insists on lists of three levels.
 	w := parquet.NewWriter(&out, parquet.NewSchema("schema", root))
 	for i, rows := range columns {
 		var values []parquet.Value
@@ -169,6 +169,17 @@ func TestReaderRefusesColumnsThatDisagree(t *testing.T) {
 				t.Errorf("%d records and no error", rows)
 			}
 		})
+	}
+}
+
+// TestReaderReadsLongPageHeaders holds that statistics in a page's header may be as long as its values.
+func TestReaderReadsLongPageHeaders(t *testing.T) {
+	t.Parallel()
+	text := strings.Repeat("long text ", 200_000)
+	path := writeLevels(t, ordered(field("c", parquet.String())), []leafRow{{text, 0, 0}, {"b", 0, 0}})
+	_, rows := readRows(t, path)
+	if len(rows) != 2 || len(rows[0][0].Value) != len(text)+2 || string(rows[1][0].Value) != `"b"` {
+		t.Errorf("%d rows, or not those written", len(rows))
 	}
 }
 

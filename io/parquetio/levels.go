@@ -122,11 +122,11 @@ func newDeltas(data []byte) (deltas, error) {
 	d := deltas{first: true}
 	var head [3]uint64
 	for i := range head {
-		n := 0
-		if head[i], n = binary.Uvarint(data); n <= 0 {
+		number, n := binary.Uvarint(data)
+		if n <= 0 {
 			return d, errPage
 		}
-		data = data[n:]
+		head[i], data = number, data[n:]
 	}
 	value, n := binary.Varint(data)
 	if n <= 0 || head[1] == 0 || head[1] > maxMiniblock || head[0]%head[1] != 0 ||
@@ -185,5 +185,5 @@ func (d *deltas) bits() int64 {
 		got += take
 		d.at += take
 	}
-	return int64(n) //nolint:gosec // wraps as the format says
+	return int64(n)
 }

@@ -119,7 +119,7 @@ type pages struct {
 
 // header reads the next page's header.
 func (p *pages) header() (pageHeader, error) {
-	for size := int64(minHeaderBytes); ; size *= 8 {
+	for size := int64(minHeaderBytes); ; size = min(8*size, maxHeaderBytes) {
 		size = min(size, p.end-p.at)
 		if size <= 0 {
 			return pageHeader{}, fmt.Errorf("%w: pages are missing", errPage)
@@ -137,7 +137,7 @@ func (p *pages) header() (pageHeader, error) {
 			p.at += int64(r.at)
 			return h, h.check(p.end - p.at)
 		}
-		if size == p.end-p.at || size*8 > maxHeaderBytes {
+		if size == p.end-p.at || size == maxHeaderBytes {
 			return pageHeader{}, fmt.Errorf("%w: its header is malformed", errPage)
 		}
 	}

@@ -212,7 +212,7 @@ func appendDecimal(dst []byte, text []byte, t *jobs.Type, size int) (out []byte,
 		return dst, false
 	}
 	if n.Sign() < 0 {
-		n.Add(n, new(big.Int).Lsh(big.NewInt(1), uint(8*size))) //nolint:gosec // size is between 1 and 32
+		n.Add(n, new(big.Int).Lsh(big.NewInt(1), uint(8*size)))
 	}
 	before := len(dst)
 	for range size {

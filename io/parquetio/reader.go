@@ -60,8 +60,7 @@ func ReadSchema(path string) (schema jobs.Schema, rows int64, err error) {
 
 // fault words an error of the file for the person who has to deal with it.
 func (r *Reader) fault(err error) error {
-	var path *os.PathError
-	if errors.As(err, &path) {
+	if _, ok := errors.AsType[*os.PathError](err); ok {
 		return fmt.Errorf("read Parquet file: %w", err)
 	}
 	if errors.Is(err, io.EOF) {
@@ -156,29 +155,34 @@ func (r *Reader) columnFault(leaf int, err error) error {
 }
 
 // Next returns the next record; io.EOF after the last one that the file's metadata count.
-func (r *Reader) Next() (record jobs.Record, err error) {
+func (r *Reader) Next() (jobs.Record, error) {
 	if r.err != nil {
 		return jobs.Record{}, r.err
 	}
+	record, more, err := r.next()
+	switch {
+	case err != nil:
+		r.err = r.fault(err)
+	case !more:
+		r.err = io.EOF
+	}
+	return record, r.err
+}
+
+func (r *Reader) next() (record jobs.Record, more bool, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			err = fmt.Errorf("it is damaged: %v", fault)
-		}
-		if err != nil {
-			if err != io.EOF {
-				err = r.fault(err)
-			}
-			record, r.err = jobs.Record{}, err
+			record, err = jobs.Record{}, fmt.Errorf("it is damaged: %v", fault)
 		}
 	}()
-	if err := r.nextGroup(); err != nil {
-		return jobs.Record{}, err
+	if more, err = r.nextGroup(); err != nil || !more {
+		return jobs.Record{}, false, err
 	}
-	record.Position = jobs.Position{File: r.index, Row: r.row}
 	fields, err := r.assemble()
 	if err != nil {
-		return jobs.Record{}, err
+		return jobs.Record{}, false, err
 	}
+	record.Position = jobs.Position{File: r.index, Row: r.row}
 	if r.problem != "" {
 		record.Problem, r.problem = r.problem, ""
 	} else {
@@ -186,16 +190,17 @@ func (r *Reader) Next() (record jobs.Record, err error) {
 	}
 	r.row++
 	r.inGroup++
-	return record, nil
+	return record, true, nil
 }
 
-// nextGroup goes on to the next row group with rows when the current one has ended.
-func (r *Reader) nextGroup() error {
+// nextGroup goes on to the next row group with rows when the current one has ended, and reports whether there is
+// one.
+func (r *Reader) nextGroup() (bool, error) {
 	for r.group < len(r.groups) && r.inGroup == r.groups[r.group].rows {
 		if r.inGroup > 0 {
 			for i := range r.columns {
 				if c := &r.columns[i]; c.loaded || c.left > 0 {
-					return r.columnFault(i, errors.New("it has values beyond its last row"))
+					return false, r.columnFault(i, errors.New("it has values beyond its last row"))
 				}
 			}
 		}
@@ -204,13 +209,10 @@ func (r *Reader) nextGroup() error {
 			break
 		}
 		if err := r.openGroup(); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if r.group == len(r.groups) {
-		return io.EOF
-	}
-	return nil
+	return r.group < len(r.groups), nil
 }
 
 // assemble makes the fields of the next row.

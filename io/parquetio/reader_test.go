@@ -18,27 +18,27 @@ import (
 )
 
 // readLines reads a file from a row on as the lines that JSONL output would have.
-func readLines(t testing.TB, path string, row int64) []string {
-	t.Helper()
+func readLines(tb testing.TB, path string, row int64) []string {
+	tb.Helper()
 	r, err := Open(path, 3, row)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer r.Close()
 	var records []jobs.Record
 	for {
 		record, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if record.Problem != "" {
-			t.Fatalf("row %d: problem %q", row, record.Problem)
+			tb.Fatalf("row %d: problem %q", row, record.Problem)
 		}
 		if want := (jobs.Position{File: 3, Row: row}); record.Position != want {
-			t.Errorf("position %+v, want %+v", record.Position, want)
+			tb.Errorf("position %+v, want %+v", record.Position, want)
 		}
 		row++
 		records = append(records, record)
@@ -51,20 +51,20 @@ func readLines(t testing.TB, path string, row int64) []string {
 	return lines
 }
 
-func wantLines(t testing.TB, path string) []string {
-	t.Helper()
+func wantLines(tb testing.TB, path string) []string {
+	tb.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 }
 
-func fixtures(t testing.TB) []string {
-	t.Helper()
+func fixtures(tb testing.TB) []string {
+	tb.Helper()
 	paths, err := filepath.Glob("testdata/*.parquet")
 	if err != nil || len(paths) == 0 {
-		t.Fatalf("no fixtures: %v", err)
+		tb.Fatalf("no fixtures: %v", err)
 	}
 	return paths
 }
@@ -249,7 +249,7 @@ func ExampleOpen() {
 	defer out.Flush()
 	for {
 		record, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return
 		}
 		if err != nil {

@@ -107,6 +107,7 @@ func (t *schemaTree) single(path string, def, rep, depth int) (node, error) {
 	case format.Repeated:
 		n.def++
 		rep++
+	default: // required: no level of its own
 	}
 	if e.leaf {
 		err := t.addLeaf(&n, e, path, rep)
@@ -302,6 +303,7 @@ func integerType(e *element) (jobs.Type, textForm, error) {
 		case deprecated.Int8, deprecated.Int16, deprecated.Int32, deprecated.Int64:
 			bits = [...]int{8, 16, 32, 0}[e.converted-deprecated.Int8]
 			return jobs.Type{Kind: jobs.KindInteger, Bits: bits}, textSigned, nil
+		default: // none that says more than the physical type
 		}
 	}
 	return jobs.Type{Kind: jobs.KindInteger, Bits: bits}, textSigned, nil
@@ -360,6 +362,7 @@ func bytesType(e *element) (jobs.Type, textForm, error) {
 			return jobs.Type{Kind: jobs.KindString}, textString, nil
 		case deprecated.Json:
 			return jobs.Type{Kind: jobs.KindJSON}, textJSON, nil
+		default: // none that says what the bytes are
 		}
 	}
 	return jobs.Type{Kind: jobs.KindBinary}, textBinary, nil

@@ -44,6 +44,11 @@ func (r *thriftReader) fail() {
 	r.at = len(r.data)
 }
 
+// left counts the bytes that are still to be read.
+func (r *thriftReader) left() uint64 {
+	return uint64(len(r.data) - r.at) //nolint:gosec // at is never beyond the data
+}
+
 func (r *thriftReader) byte() byte {
 	if r.at >= len(r.data) {
 		r.fail()
@@ -67,12 +72,12 @@ func (r *thriftReader) uvarint() uint64 {
 // int reads a whole number of any width.
 func (r *thriftReader) int() int64 {
 	u := r.uvarint()
-	return int64(u>>1) ^ -int64(u&1) //nolint:gosec // zigzag
+	return int64(u>>1) ^ -int64(u&1)
 }
 
 func (r *thriftReader) string() string {
 	n := r.uvarint()
-	if n > uint64(len(r.data)-r.at) {
+	if n > r.left() {
 		r.fail()
 		return ""
 	}
@@ -133,11 +138,11 @@ func (r *thriftReader) list(least int, element func(left int, typ byte)) {
 	if size == 15 {
 		size = r.uvarint()
 	}
-	if size > uint64((len(r.data)-r.at)/least) { //nolint:gosec // at is never beyond the data
+	if size > r.left()/uint64(least) { //nolint:gosec // constants of callers
 		r.fail()
 		return
 	}
-	for left := int(size); left > 0 && r.err == nil; left-- { //nolint:gosec // bounded above
+	for left := int(size); left > 0 && r.err == nil; left-- {
 		element(left, head&0x0f)
 	}
 }
@@ -180,7 +185,7 @@ func (r *thriftReader) skipMap() {
 		return
 	}
 	types := r.byte()
-	if size > uint64(len(r.data)-r.at) || r.depth >= maxThriftDepth {
+	if size > r.left() || r.depth >= maxThriftDepth {
 		r.fail()
 		return
 	}
@@ -193,7 +198,7 @@ func (r *thriftReader) skipMap() {
 }
 
 func (r *thriftReader) skipBytes(n uint64) {
-	if n > uint64(len(r.data)-r.at) {
+	if n > r.left() {
 		r.fail()
 		return
 	}

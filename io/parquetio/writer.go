@@ -22,32 +22,37 @@ const (
 // Writer writes rows as one Parquet file: zstd, statistics, every column optional. It is not safe for concurrent
 // use.
 type Writer struct {
-	file     *parquet.GenericWriter[any]
-	columns  []shredder
-	names    []string
-	index    map[string]int
-	leaves   []*parquet.ColumnWriter
-	batch    batch
-	values   []json.RawMessage
-	lengths  []int
-	rows     int
-	rowGroup int64
-	err      error
+	file    *parquet.GenericWriter[any]
+	end     *fileEnd
+	columns []shredder
+	names   []string
+	index   map[string]int
+	leaves  []*parquet.ColumnWriter
+	batch   batch
+	values  []json.RawMessage
+	lengths []int
+	rows    int
+	// rowGroup is the size so far of a row group, which ends at limit.
+	rowGroup, limit int64
+	err             error
 }
 
 // NewWriter starts a Parquet file of the schema on w. The first error of w is final.
 func NewWriter(w io.Writer, schema jobs.Schema) (*Writer, error) {
-	file, err := newFile(w, schema)
+	end := &fileEnd{out: w}
+	file, err := newFile(end, schema)
 	if err != nil {
 		return nil, err
 	}
 	writer := &Writer{
 		file:    file,
+		end:     end,
 		columns: make([]shredder, len(schema)),
 		names:   schema.Names(),
 		index:   make(map[string]int, len(schema)),
 		leaves:  file.ColumnWriters(),
 		values:  make([]json.RawMessage, len(schema)),
+		limit:   rowGroupBytes,
 	}
 	leaf := 0
 	for i := range schema {
@@ -70,7 +75,8 @@ func newFile(w io.Writer, schema jobs.Schema) (*parquet.GenericWriter[any], erro
 		parquet.Compression(&parquet.Zstd),
 		// Plain under zstd is what every reader reads, and lets Concat copy row groups as they are.
 		parquet.DefaultEncodingFor(parquet.ByteArray, &parquet.Plain),
-		parquet.DataPageStatistics(true),
+		// Pages have their bounds, cut short, in the page index; in their headers they would stand whole.
+		parquet.DataPageStatistics(false),
 		parquet.CreatedBy("batchwright", "1", ""),
 	), nil
 }
@@ -111,7 +117,7 @@ func (w *Writer) Write(row []jobs.Member) error {
 	if w.rows >= batchRows || len(w.batch.bytes) >= batchBytes {
 		w.flush()
 	}
-	if w.rowGroup >= rowGroupBytes {
+	if w.rowGroup >= w.limit {
 		w.endRowGroup()
 	}
 	return w.err
@@ -159,7 +165,12 @@ func (w *Writer) Close() error {
 	if w.err != nil {
 		return w.err
 	}
+	w.end.hold()
 	if err := w.file.Close(); err != nil {
+		w.err = fmt.Errorf("write Parquet footer: %w", err)
+		return w.err
+	}
+	if err := w.end.release(); err != nil {
 		w.err = fmt.Errorf("write Parquet footer: %w", err)
 	}
 	return w.err

@@ -20,25 +20,25 @@ import (
 )
 
 // writeFile writes rows as a file of a new folder.
-func writeFile(t testing.TB, schema jobs.Schema, rows ...[]jobs.Member) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "out.parquet")
+func writeFile(tb testing.TB, schema jobs.Schema, rows ...[]jobs.Member) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "out.parquet")
 	file, err := os.Create(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer file.Close()
 	w, err := NewWriter(file, schema)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, row := range rows {
 		if err := w.Write(row); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }
@@ -48,25 +48,25 @@ func member(name, value string) jobs.Member {
 }
 
 // readRows reads a file's schema and all of its rows.
-func readRows(t testing.TB, path string) (jobs.Schema, [][]jobs.Member) {
-	t.Helper()
+func readRows(tb testing.TB, path string) (jobs.Schema, [][]jobs.Member) {
+	tb.Helper()
 	schema, _, err := ReadSchema(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	r, err := Open(path, 0, 0)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer r.Close()
 	var rows [][]jobs.Member
 	for {
 		record, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return schema, rows
 		}
 		if err != nil || record.Problem != "" {
-			t.Fatalf("row %d: error %v, problem %q", len(rows), err, record.Problem)
+			tb.Fatalf("row %d: error %v, problem %q", len(rows), err, record.Problem)
 		}
 		rows = append(rows, record.Fields)
 	}
@@ -89,53 +89,63 @@ func TestWriterGivesBackWhatReaderGave(t *testing.T) {
 	}
 }
 
-func TestConcatJoinsParts(t *testing.T) {
+// TestWriterBoundsRowGroups holds that a long file gets several row groups, which bounds the memory of both ends.
+func TestWriterBoundsRowGroups(t *testing.T) {
 	t.Parallel()
-	schema, rows := readRows(t, "testdata/types.v2.parquet")
-	parts := []string{writeFile(t, schema, rows...), writeFile(t, schema), writeFile(t, schema, rows[:1]...)}
-	var whole bytes.Buffer
-	if err := Concat(&whole, schema, parts); err != nil {
+	path := filepath.Join(t.TempDir(), "out.parquet")
+	file, err := os.Create(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "whole.parquet")
-	if err := os.WriteFile(path, whole.Bytes(), 0o600); err != nil {
+	defer file.Close()
+	w, err := NewWriter(file, jobs.Schema{{Name: "n", Type: jobs.Type{Kind: jobs.KindInteger}}, {Name: "text", Type: jobs.Type{Kind: jobs.KindString}}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	again, got := readRows(t, path)
-	if diff := cmp.Diff(schema, again); diff != "" {
-		t.Errorf("schema (-want +got):\n%s", diff)
+	if w.limit != rowGroupBytes {
+		t.Errorf("row groups end at %d bytes, want %d", w.limit, rowGroupBytes)
 	}
-	if diff := cmp.Diff(append(append([][]jobs.Member{}, rows...), rows[0]), got); diff != "" {
-		t.Errorf("rows (-want +got):\n%s", diff)
+	w.limit = 1 << 20
+	const rows = 250
+	for i := range rows {
+		if err := w.Write([]jobs.Member{member("n", strconv.Itoa(i)), member("text", `"`+strings.Repeat("x", 10_000)+`"`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := &Reader{path: path}
+	if err := r.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if len(r.groups) != 3 {
+		t.Errorf("%d row groups, want 3", len(r.groups))
+	}
+	for i := range rows {
+		record, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, _ := record.Get("n"); string(n) != strconv.Itoa(i) {
+			t.Fatalf("row %d has n = %s", i, n)
+		}
 	}
 }
 
-func TestConcatOfNothingHasColumnsAndNoRows(t *testing.T) {
+// TestMetadataStaySmall holds that long values do not stand in the metadata, and short ones' bounds do.
+func TestMetadataStaySmall(t *testing.T) {
 	t.Parallel()
-	var whole bytes.Buffer
-	if err := Concat(&whole, typesSchema(), nil); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "whole.parquet")
-	if err := os.WriteFile(path, whole.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	schema, rows := readRows(t, path)
-	if diff := cmp.Diff(typesSchema(), schema); diff != "" || len(rows) != 0 {
-		t.Errorf("%d rows, schema (-want +got):\n%s", len(rows), diff)
-	}
-}
-
-// TestConcatCopiesRowGroups holds that joining does not pack values anew: the bytes of the pages are the parts'.
-func TestConcatCopiesRowGroups(t *testing.T) {
-	t.Parallel()
-	schema := jobs.Schema{{Name: "text", Type: jobs.Type{Kind: jobs.KindString}}, {Name: "n", Type: jobs.Type{Kind: jobs.KindInteger}}}
+	schema := jobs.Schema{{Name: "id", Type: jobs.Type{Kind: jobs.KindString}}, {Name: "prompt", Type: jobs.Type{Kind: jobs.KindString}}}
 	var rows [][]jobs.Member
-	for i := range 1000 {
-		rows = append(rows, []jobs.Member{member("text", fmt.Sprintf(`"some text %d"`, i*i)), member("n", strconv.Itoa(i))})
+	for i := range 10 {
+		rows = append(rows, []jobs.Member{
+			member("id", fmt.Sprintf(`"row-%d"`, i)), member("prompt", fmt.Sprintf(`"%d %s"`, i, strings.Repeat("long text ", 10_000))),
+		})
 	}
-	part := writeFile(t, schema, rows...)
-	content, err := os.ReadFile(part)
+	path := writeFile(t, schema, rows...)
+	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,30 +153,19 @@ func TestConcatCopiesRowGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	column := opened.Metadata().RowGroups[0].Columns[0].MetaData
-	pages := content[column.DataPageOffset : column.DataPageOffset+column.TotalCompressedSize]
-	var whole bytes.Buffer
-	if err := Concat(&whole, schema, []string{part, part}); err != nil {
-		t.Fatal(err)
+	columns := opened.Metadata().RowGroups[0].Columns
+	if s := columns[0].MetaData.Statistics; string(s.MinValue) != "row-0" || string(s.MaxValue) != "row-9" {
+		t.Errorf("bounds of id are %q and %q", s.MinValue, s.MaxValue)
 	}
-	if n := bytes.Count(whole.Bytes(), pages); n != 2 {
-		t.Errorf("the part's pages are in the whole %d times, want 2", n)
+	if s := columns[1].MetaData.Statistics; s.MinValue != nil || s.MaxValue != nil || s.NullCount != 0 {
+		t.Errorf("bounds of prompt are %d and %d bytes", len(s.MinValue), len(s.MaxValue))
 	}
-}
-
-func TestConcatNamesADamagedPart(t *testing.T) {
-	t.Parallel()
-	schema, rows := readRows(t, "testdata/types.zstd.parquet")
-	part := writeFile(t, schema, rows...)
-	if err := os.Truncate(part, 1000); err != nil {
-		t.Fatal(err)
+	// A megabyte of text that repeats packs to little, unless it also stands unpacked somewhere.
+	if len(content) > 10_000 {
+		t.Errorf("the file has %d bytes", len(content))
 	}
-	if err := Concat(io.Discard, schema, []string{part}); err == nil || !strings.Contains(err.Error(), part) {
-		t.Errorf("Concat: error %v, want one that names the part", err)
-	}
-	other := writeFile(t, jobs.Schema{{Name: "other", Type: jobs.Type{Kind: jobs.KindString}}}, []jobs.Member{member("other", `"x"`)})
-	if err := Concat(io.Discard, schema, []string{other}); err == nil {
-		t.Error("Concat takes a part of another schema")
+	if _, got := readRows(t, path); !cmp.Equal(rows, got) {
+		t.Error("rows differ")
 	}
 }
 
