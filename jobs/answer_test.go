@@ -83,6 +83,20 @@ func TestNewAnswer(t *testing.T) {
 			Schema{{"a", Type{Kind: KindNumber}}},
 		},
 		{
+			"object with room for more", `{"a":{"type":"object","properties":{"b":{"type":"string"}},"additionalProperties":true}}`,
+			one(`{"type":"object","properties":{"b":{"type":"string"}},"additionalProperties":true}`), Schema{{"a", Type{Kind: KindJSON}}},
+		},
+		{
+			"object of what has no type", `{"a":{"b":{"anyOf":[{"type":"string"},{"type":"integer"}]}}}`,
+			one(`{"type":"object","properties":{"b":{"anyOf":[{"type":"string"},{"type":"integer"}]}},"required":["b"],"additionalProperties":false}`),
+			Schema{{"a", Type{Kind: KindJSON}}},
+		},
+		{
+			"members called schema and more", `{"schema":{"type":"string"},"why":"string"}`,
+			`{"type":"object","properties":{"schema":{"type":"string"},"why":{"type":"string"}},"required":["schema","why"],"additionalProperties":false}`,
+			Schema{{"schema", text}, {"why", text}},
+		},
+		{
 			"choice of numbers in a whole schema", `{"type":"object","properties":{"a":{"enum":[1,2.5]}}}`,
 			`{"type":"object","properties":{"a":{"enum":[1,2.5]}}}`,
 			Schema{{"a", Type{Kind: KindNumber}}},

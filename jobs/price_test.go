@@ -88,6 +88,7 @@ func TestPriceCost(t *testing.T) {
 		{name: "fast where it is not sold", model: "claude-opus-4-7", speed: "fast", usage: Usage{Input: 1}, want: 5000},
 		{name: "standard", model: "claude-opus-5-5", speed: "standard", usage: Usage{Input: 1}, want: 4000},
 		{name: "absurd count", model: "claude-opus-5", usage: Usage{Input: math.MaxInt64}, want: math.MaxInt64},
+		{name: "count whose product loses its upper half", model: "claude-opus-5", usage: Usage{Input: 1 << 62}, want: math.MaxInt64},
 		{name: "absurd sum", model: "claude-opus-5", usage: Usage{Input: 4e14, Output: 1e14, CacheRead: 1e15}, us: true, want: math.MaxInt64},
 		{name: "negative count", model: "claude-opus-5", usage: Usage{Input: -5, Output: 1}, want: 25_000},
 	}

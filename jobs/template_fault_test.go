@@ -52,6 +52,7 @@ func TestTemplateFaults(t *testing.T) {
 		{"Jinja filter", "{{ name | upper }}", "{{ name | upper }}: write {{.name}} for the column" + braces},
 		{"bare word as argument", "{{truncate 5 body}}", "{{truncate 5 body}}: write .body for the column"},
 		{"JSON in double braces", `So: {{"a": 1}} {{.x}}`, `{{"a": 1}}: not a template action (expected :=)` + bracesAlone},
+		{"JSON after a closed if", `{{if .x}}y{{end}} {{"a": 1}}`, `{{"a": 1}}: not a template action (expected :=)` + bracesAlone},
 		{"initializer in C", "int a[2][2] = {{1, 2}, {3, 4}};", `{{1, 2}, {3, 4}}: not a template action (unexpected "," in operand)` + bracesAlone},
 		{"Mustache section", "{{#each items}}x{{/each}}", `{{#each items}}: not a template action (unexpected "#" in command)` + bracesAlone},
 		{"Mustache partial", "{{> header}}", `{{> header}}: not a template action (unexpected ">" in command)` + bracesAlone},

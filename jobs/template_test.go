@@ -123,7 +123,11 @@ func TestTemplateRendersText(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			body, err := templateOf(t, tt.template).Render(recordOf(t, tt.record))
+			tmpl, rec := templateOf(t, tt.template), recordOf(t, tt.record)
+			if _, err := tmpl.Render(rec); err != nil {
+				t.Fatal(err)
+			}
+			body, err := tmpl.Render(rec) // with the buffers of the first
 			if err != nil {
 				t.Fatal(err)
 			}
