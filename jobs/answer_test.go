@@ -84,7 +84,8 @@ func TestNewAnswer(t *testing.T) {
 		},
 		{
 			"object with room for more", `{"a":{"type":"object","properties":{"b":{"type":"string"}},"additionalProperties":true}}`,
-			one(`{"type":"object","properties":{"b":{"type":"string"}},"additionalProperties":true}`), Schema{{"a", Type{Kind: KindJSON}}},
+			one(`{"type":"object","properties":{"b":{"type":"string"}},"additionalProperties":true}`),
+			Schema{{"a", Type{Kind: KindJSON}}},
 		},
 		{
 			"object of what has no type", `{"a":{"b":{"anyOf":[{"type":"string"},{"type":"integer"}]}}}`,
