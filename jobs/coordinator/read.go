@@ -23,6 +23,8 @@ type Results struct {
 	State    State
 	Manifest *Manifest
 	Parts    []PartMeta
+
+	groupBytes int // openGroupBytes
 }
 
 // OpenResults opens the results of the run that a state folder holds. Without a run it is a usage error.
@@ -38,7 +40,7 @@ func OpenResults(state State) (*Results, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil // a run that has not begun a part
 	}
-	return &Results{State: state, Manifest: manifest, Parts: parts}, err
+	return &Results{State: state, Manifest: manifest, Parts: parts, groupBytes: openGroupBytes}, err
 }
 
 // All yields the results of all parts in the order of their records, one of each record that has one. Memory is
@@ -59,11 +61,16 @@ func (r *Results) All() iter.Seq2[jobs.Result, error] {
 // memory, of an open one a few tens of megabytes of them. An error ends it.
 func (r *Results) Part(index int) iter.Seq2[jobs.Result, error] {
 	return func(yield func(jobs.Result, error) bool) {
+		next := r.Parts[index].First
 		err := r.eachEntry(index, func(entry []byte) error {
 			result, err := jobs.ParseResult(entry)
 			if err != nil {
 				return fmt.Errorf("journal of part %d: %w", index, err)
 			}
+			if result.Record < next {
+				return nil // the open journal had it, and the part was sealed meanwhile
+			}
+			next = result.Record + 1
 			if !yield(result, nil) {
 				return errEnough
 			}
@@ -79,10 +86,10 @@ func (r *Results) Part(index int) iter.Seq2[jobs.Result, error] {
 var errEnough = errors.New("enough")
 
 // eachEntry calls fn for each journal entry of a part in the order of the records. A part may be sealed by its
-// coordinator at any moment: until the open journal is opened it is looked for in both places.
+// coordinator at any moment, which deletes the open journal: then it goes on from the beginning of the sealed one.
 func (r *Results) eachEntry(index int, fn func(entry []byte) error) error {
 	if !r.Parts[index].Sealed {
-		err := eachOpenEntry(r.State.partFile(index, journalSuffix), fn)
+		err := eachOpenEntry(r.State.partFile(index, journalSuffix), r.groupBytes, fn)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -133,16 +140,16 @@ type openEntry struct {
 }
 
 // eachOpenEntry brings an open journal, which is in the order of arrival, into the order of the records: it notes
-// where they lie, and then collects as many consecutive records as memory allows with each further scan. Nearly
+// where they lie, and then collects as many consecutive records as groupBytes holds with each further scan. Nearly
 // always one is enough.
-func eachOpenEntry(path string, fn func(entry []byte) error) error {
+func eachOpenEntry(path string, groupBytes int, fn func(entry []byte) error) error {
 	entries, err := indexOpen(path)
 	if err != nil {
 		return err
 	}
 	for len(entries) > 0 {
 		bytes, n := 0, 0
-		for n < len(entries) && (n == 0 || bytes+entries[n].size <= openGroupBytes) {
+		for n < len(entries) && (n == 0 || bytes+entries[n].size <= groupBytes) {
 			bytes += entries[n].size
 			n++
 		}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/batchwright/batchwright/jobs"
+	"github.com/batchwright/batchwright/jobs/coordinator"
+	"github.com/batchwright/batchwright/worker/messages"
+)
+
+// jobFlags are the flags by which every command that works on a job finds it.
+type jobFlags struct {
+	vars      map[string]string
+	options   jobs.Options
+	state     string
+	simulated bool
+}
+
+func (f *jobFlags) add(flags *pflag.FlagSet) {
+	flags.StringToStringVar(&f.vars, "var", nil, "value of one of the job's vars, as date=2026-11-22; repeatable")
+	flags.StringArrayVar(&f.options.Set, "set", nil, "change a key of the job, as request.model=NAME; repeatable")
+	flags.StringVarP(&f.options.Output, "output", "o", "", "output file (.jsonl .jsonl.gz .jsonl.zst .parquet), or folder ending in /")
+	flags.StringVar(&f.options.Model, "model", "", "model, as claude-haiku-4-5-20251001")
+	flags.StringVar(&f.options.Prompt, "prompt", "", "prompt, a template: 'Summarise: {{.text}}'")
+	flags.StringVar(&f.options.System, "system", "", "system prompt, a template")
+	flags.Int64Var(&f.options.MaxTokens, "max-tokens", 0, "most tokens of an answer")
+	f.addState(flags)
+}
+
+func (f *jobFlags) addState(flags *pflag.FlagSet) {
+	flags.StringVar(&f.state, "state", "", "folder for the state of runs (default .batchwright beside the job file; env BATCHWRIGHT_STATE)")
+	flags.BoolVar(&f.simulated, "simulate", false, "work on the rehearsal of the job, against a simulator in this process: no key, no cost")
+}
+
+// load reads the job that the arguments name: one job file, or input files with the rest in flags.
+func (f *jobFlags) load(args []string) (*jobs.Job, error) {
+	f.options.Vars = f.vars
+	var job *jobs.Job
+	var err error
+	switch {
+	case len(args) == 1 && isJobFile(args[0]):
+		job, err = jobs.Load(args[0], f.options)
+	case len(args) == 1 && isJobFolder(args[0]):
+		job, err = jobs.Load(filepath.Join(args[0], "job.yaml"), f.options)
+	case len(args) > 0:
+		f.options.Input = args
+		job, err = jobs.New(f.options)
+	default:
+		return nil, usageError(errors.New("name a job file, or input files: batchwright run reviews.jsonl -o out.jsonl --model M --prompt '…{{.text}}…'"))
+	}
+	if err != nil {
+		return nil, usageError(err)
+	}
+	return job, nil
+}
+
+func isJobFile(path string) bool {
+	ext := strings.ToLower(filepath.Ext(path))
+	return ext == ".yaml" || ext == ".yml"
+}
+
+func isJobFolder(path string) bool {
+	about, err := os.Stat(filepath.Join(path, "job.yaml"))
+	return err == nil && !about.IsDir()
+}
+
+// stateOf is the state folder of a job.
+func (f *jobFlags) stateOf(job *jobs.Job) coordinator.State {
+	return coordinator.StateOf(f.stateRoot(job.Dir), job.Name, f.simulated)
+}
+
+func (f *jobFlags) stateRoot(dir string) string {
+	for _, root := range []string{f.state, os.Getenv("BATCHWRIGHT_STATE")} {
+		if root != "" {
+			return root
+		}
+	}
+	return filepath.Join(dir, ".batchwright")
+}
+
+// find is the state folder of a job that is named by its job file or by its name.
+func (f *jobFlags) find(arg string) (coordinator.State, error) {
+	if isJobFile(arg) || isJobFolder(arg) {
+		job, err := f.load([]string{arg})
+		if err != nil {
+			return coordinator.State{}, err
+		}
+		return f.stateOf(job), nil
+	}
+	name := arg
+	state := coordinator.StateOf(f.stateRoot("."), name, f.simulated)
+	if _, err := os.Stat(state.Dir); err != nil {
+		return state, usageError(fmt.Errorf("there is no run of %q in %s: give its job file, or the folder of its state with --state",
+			name, filepath.Dir(state.Dir)))
+	}
+	return state, nil
+}
+
+// baseURL is the API's address: the job's, else the environment's, else the service's.
+func baseURL(job *jobs.Job) string {
+	for _, address := range []string{job.API.BaseURL, os.Getenv("ANTHROPIC_BASE_URL")} {
+		if address != "" {
+			return strings.TrimRight(address, "/")
+		}
+	}
+	return messages.DefaultBaseURL
+}

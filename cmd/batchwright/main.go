@@ -1,0 +1,70 @@
+// Command batchwright runs a file of prompts through the Claude Messages API and gives back a file of answers: every
+// record once, at the speed that the rate limits allow, whatever crashes on the way.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	os.Exit(execute(context.Background(), os.Args[1:]))
+}
+
+// execute runs the command line and returns the process's exit code.
+func execute(ctx context.Context, args []string) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var exit *exitError
+	switch {
+	case err == nil:
+		return exitComplete
+	case errors.As(err, &exit):
+		if exit.err != nil {
+			fmt.Fprintln(os.Stderr, "batchwright: "+exit.err.Error()) //nolint:errcheck // nowhere to report it
+		}
+		return exit.code
+	}
+	fmt.Fprintln(os.Stderr, "batchwright: "+err.Error()) //nolint:errcheck // nowhere to report it
+	return exitCodeOf(err)
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "batchwright",
+		Short: "Run a file of prompts through the Claude Messages API",
+		Long: `batchwright takes a file of prompts (JSONL, CSV, Parquet), runs each through the Claude Messages API,
+and gives back a file of answers: every record once, in input order, whatever crashes on the way.
+
+  batchwright run examples/classify/job.yaml --simulate    rehearse a job: no key, no cost
+  batchwright plan JOB.yaml                                check a job and forecast its cost
+  batchwright try JOB.yaml                                 see some answers before paying for all
+  batchwright run JOB.yaml                                 run it; run it again to continue`,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
+	root.AddCommand(newRunCommand(), newPlanCommand(), newTryCommand(), newShowCommand(), newExportCommand(),
+		newRemoveCommand(), newSimulateCommand())
+	return root
+}
+
+// linkedVersion is set by the linker (make build).
+var linkedVersion string
+
+func version() string {
+	if linkedVersion != "" {
+		return linkedVersion
+	}
+	if build, ok := debug.ReadBuildInfo(); ok && build.Main.Version != "" {
+		return build.Main.Version
+	}
+	return "unknown"
+}

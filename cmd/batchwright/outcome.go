@@ -1,0 +1,53 @@
+package main
+
+import (
+	"github.com/batchwright/batchwright/jobs"
+	"github.com/batchwright/batchwright/jobs/coordinator"
+	"github.com/batchwright/batchwright/worker"
+)
+
+// snapshotOf joins what the coordinator and the worker in this process know.
+func snapshotOf(p coordinator.Progress, w worker.Stats) snapshot {
+	s := snapshot{
+		Total: p.Total, TotalKnown: p.TotalKnown, Done: p.Tally.Done(), Succeeded: p.Tally.Succeeded,
+		Failed: p.Tally.Done() - p.Tally.Succeeded, Reused: p.Tally.Reused,
+		Calls: p.Before.Calls + w.Calls, Retries: p.Before.Retries + w.Retries, Repeats: p.Repeats,
+		Tokens: p.Tally.Usage, Cost: p.Tally.Cost, Priced: p.Tally.Unpriced == 0,
+		InFlight: w.InFlight, Waiting: w.Waiting, Why: w.Why, Elapsed: p.Elapsed,
+	}
+	if p.Trouble != "" {
+		s.Why = p.Trouble
+	}
+	return s
+}
+
+// summaryOf says how a run ended and with which exit code.
+func summaryOf(job *jobs.Job, o coordinator.Outcome, cause stopCause, simulated bool) summary {
+	t := &o.Tally
+	s := summary{
+		Job: job.Name, RunID: o.Run, Simulated: simulated, Explanation: o.Blocked,
+		Records: max(o.Total, t.Done()), RecordsKnown: o.TotalKnown, Done: t.Done(), Succeeded: t.Succeeded, Failed: t.Done() - t.Succeeded,
+		Reused: t.Reused, FailedByReason: t.Failed, Calls: t.Calls, Retries: t.Retries, Repeats: o.Repeats,
+		Tokens: t.Usage, Cost: t.Cost, Priced: t.Unpriced == 0, Ended: t.Done(), Elapsed: o.Elapsed,
+		Outputs: []string{o.Output},
+	}
+	if !s.Priced && job.Request != nil {
+		s.Unpriced = job.Request.Model()
+	}
+	switch {
+	case o.Complete && job.Limits.MaxFailed.Exceeded(s.Failed, s.Records):
+		s.Outcome, s.ExitCode = outcomeCompleteWithFailures, exitManyFailures
+	case o.Complete:
+		s.Outcome, s.ExitCode = outcomeComplete, exitComplete
+	case o.Blocked != "":
+		s.Outcome, s.ExitCode = outcomeBlocked, exitBlocked
+	case cause.timeout:
+		s.Outcome, s.ExitCode = outcomeTimedOut, exitOutOfTime
+	default:
+		s.Outcome, s.ExitCode = outcomeStopped, exitInterrupted
+		if cause.signal != nil && cause.signal.String() == "terminated" {
+			s.ExitCode = exitTerminated
+		}
+	}
+	return s
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/batchwright/batchwright/jobs"
+	"github.com/batchwright/batchwright/jobs/coordinator"
+	"github.com/batchwright/batchwright/jobs/courier"
+	"github.com/batchwright/batchwright/worker"
+	"github.com/batchwright/batchwright/worker/simulator"
+)
+
+// runFlags are those of the run command beside the job's own.
+type runFlags struct {
+	jobFlags
+	fresh, acceptFailures, strict, yes bool
+	quiet, asJSON                      bool
+	summaryFile, logFormat             string
+	waitLock                           time.Duration
+	simulator                          simulator.Options
+}
+
+func newRunCommand() *cobra.Command {
+	f := &runFlags{}
+	command := &cobra.Command{
+		Use:   "run JOB.yaml | run INPUT… -o OUTPUT --model M --prompt P",
+		Short: "Run a job to its end; run again, it continues where it stopped",
+		Long: `Run a job to its end. Stopped at any moment, by Ctrl-C, kill -9 or a power cut, the same command continues
+where it stopped: answers that are on disk are never paid for again.
+
+Exit codes: 0 complete · 1 failed · 2 usage or job file · 3 complete, with more failed records than
+limits.max_failed · 4 blocked until a person acts · 5 another process runs this job · 6 the job changed since
+the run began · 7 out of limits.max_time · 130, 143 interrupted.`,
+		Example: `  batchwright run examples/classify/job.yaml --simulate
+  batchwright run nightly.yaml --var date=2026-11-22
+  batchwright run reviews.jsonl -o out.jsonl --model claude-haiku-4-5-20251001 --prompt 'Is this positive? {{.text}}'`,
+		RunE: func(c *cobra.Command, args []string) error { return f.run(c.Context(), args, c.OutOrStdout()) },
+	}
+	flags := command.Flags()
+	f.add(flags)
+	flags.BoolVar(&f.fresh, "fresh", false, "set an earlier run of this job aside and begin anew")
+	flags.BoolVar(&f.acceptFailures, "accept-failures", false, "go on although the first records were all refused alike")
+	flags.BoolVar(&f.strict, "strict", false, "refuse input with broken records before any call")
+	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask before a job that is forecast to cost over $10")
+	flags.DurationVar(&f.waitLock, "wait-lock", 0, "wait so long for another process that runs this job")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
+	flags.BoolVar(&f.asJSON, "json", false, "print the summary as JSON on stdout")
+	flags.StringVar(&f.summaryFile, "summary", "", "write the summary as JSON to this file")
+	flags.StringVar(&f.logFormat, "log-format", "text", "format of the log: text or json")
+	addSimulatorFlags(flags, &f.simulator, "sim-")
+	return command
+}
+
+func (f *runFlags) run(ctx context.Context, args []string, stdout io.Writer) error {
+	screen := newProgress(os.Stderr, f.quiet, os.Getenv)
+	log, err := newLogger(screen, f.logFormat)
+	if err != nil {
+		return usageError(err)
+	}
+	slog.SetDefault(log)
+	job, err := f.load(args)
+	if err != nil {
+		return err
+	}
+	calls, err := openEndpoint(ctx, job, f.simulated, f.simulator)
+	if err != nil {
+		return err
+	}
+	defer calls.close()
+	state := f.stateOf(job)
+	lock, err := lockState(ctx, state, f.waitLock)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock() //nolint:errcheck // the process ends
+	slots := job.Limits.Concurrency
+	if slots == 0 {
+		slots = worker.DefaultConcurrency
+	}
+	definition, err := f.definition(args)
+	if err != nil {
+		return err
+	}
+	run, err := coordinator.Prepare(ctx, coordinator.Options{
+		// Enough that no slot runs dry between two hand-outs, and no more than memory should hold.
+		Job: job, State: state, Definition: definition, BaseURL: calls.baseURL, Window: 4*slots + 256, Simulated: f.simulated,
+		Fresh: f.fresh, AcceptFailures: f.acceptFailures, Strict: f.strict,
+	})
+	if err != nil {
+		return err
+	}
+	if run.Finished() {
+		defer run.Close() //nolint:errcheck // nothing was written
+		return f.report(stdout, job, coordinator.Outcome{Complete: true, Progress: run.Progress()}, stopCause{})
+	}
+	if err := f.confirm(run, screen); err != nil {
+		return errors.Join(err, run.Close())
+	}
+	outcome, cause, err := f.execute(ctx, run, calls, job, screen, log)
+	if err != nil {
+		return err
+	}
+	return f.report(stdout, job, outcome, cause)
+}
+
+// stopCause is why a run was told to stop; the zero value when it was not.
+type stopCause struct {
+	signal  os.Signal
+	timeout bool
+}
+
+// execute runs coordinator, worker and Redis in this process until the run ends or is told to stop.
+func (f *runFlags) execute(ctx context.Context, run *coordinator.Run, calls *endpoint, job *jobs.Job,
+	screen *progress, log *slog.Logger,
+) (coordinator.Outcome, stopCause, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	redis := courier.StartEmbedded()
+	defer redis.Close() //nolint:errcheck // it holds nothing that is needed
+	if err := run.Own(ctx, redis.Client()); err != nil {
+		return coordinator.Outcome{}, stopCause{}, err
+	}
+	calling, err := worker.Start(ctx, redis.Client(), run.ID(), worker.Options{
+		Caller: calls.client, Poll: 20 * time.Millisecond,
+	})
+	if err != nil {
+		return coordinator.Outcome{}, stopCause{}, err
+	}
+	var cause stopCause
+	watching, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		cause = f.watch(ctx, watching, job.Limits.MaxTime, run, calling, cancel)
+	}()
+	shown, hide := context.WithCancel(ctx)
+	showing := make(chan struct{})
+	go func() {
+		defer close(showing)
+		screen.follow(shown, log, func() snapshot { return snapshotOf(run.Progress(), calling.Stats()) })
+	}()
+	outcome, err := run.Execute(ctx)
+	calling.Drain(ctx)
+	hide()
+	<-showing
+	close(watching)
+	<-done
+	return outcome, cause, err
+}
+
+// watch stops the run at a signal or when its time is over: first so that calls in flight are finished, at a second
+// signal at once.
+func (f *runFlags) watch(ctx context.Context, ended <-chan struct{}, maxTime time.Duration, run *coordinator.Run,
+	calling *worker.Worker, cancel context.CancelFunc,
+) stopCause {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	var timeout <-chan time.Time
+	if maxTime > 0 {
+		timer := time.NewTimer(maxTime)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	var cause stopCause
+	select {
+	case <-ended:
+		return cause
+	case cause.signal = <-signals:
+		slog.Info("stopping: calls in flight are being finished; a second signal ends them at once")
+	case <-timeout:
+		cause.timeout = true
+		slog.Info("out of time: calls in flight are being finished")
+	}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		run.Stop(ctx)
+		calling.Drain(ctx)
+	}()
+	select {
+	case <-ended:
+	case second := <-signals:
+		cause.signal = second
+		calling.Abort()
+		cancel()
+	}
+	<-drained
+	return cause
+}
+
+// report prints and writes the summary and turns the outcome into an exit code.
+func (f *runFlags) report(stdout io.Writer, job *jobs.Job, outcome coordinator.Outcome, cause stopCause) error {
+	s := summaryOf(job, outcome, cause, f.simulated)
+	if f.asJSON {
+		if err := s.writeJSON(stdout); err != nil {
+			return err
+		}
+	} else if err := s.writeText(os.Stderr); err != nil {
+		return err
+	}
+	if f.summaryFile != "" {
+		if err := s.writeFile(f.summaryFile); err != nil {
+			return err
+		}
+	}
+	if s.ExitCode != exitComplete {
+		return &exitError{code: s.ExitCode}
+	}
+	return nil
+}
+
+// lockState takes the job's state folder, waiting for another process that has it as long as the user wants.
+func lockState(ctx context.Context, state coordinator.State, wait time.Duration) (*coordinator.Lock, error) {
+	deadline := time.Now().Add(wait)
+	for {
+		lock, err := state.Lock()
+		var held *coordinator.HeldError
+		if err == nil || !errors.As(err, &held) || time.Now().After(deadline) {
+			return lock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func newLogger(out io.Writer, format string) (*slog.Logger, error) {
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(out, nil)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(out, nil)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q: choose text or json", format)
+}

@@ -1,0 +1,269 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/batchwright/batchwright/jobs"
+	"github.com/batchwright/batchwright/jobs/courier"
+)
+
+// readWait is how long one read of the results waits.
+const readWait = 100 * time.Millisecond
+
+// receive reads what the fleet delivers.
+func (r *Run) receive(ctx context.Context) error {
+	for wait := 50 * time.Millisecond; ctx.Err() == nil; {
+		batch, err := r.owner.Read(ctx, readWait)
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			slog.WarnContext(ctx, "receive results", slog.Any("error", err))
+			wait = min(2*wait, 2*time.Second)
+			if sleep(ctx, wait) != nil {
+				break
+			}
+			continue
+		}
+		wait = 50 * time.Millisecond
+		if batch.Empty() {
+			continue
+		}
+		select {
+		case r.inbox <- delivery{batch: batch, read: true}:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// commit journals results: all that have come while the last group was written make the next group.
+func (r *Run) commit(ctx context.Context) error {
+	for {
+		var group []delivery
+		select {
+		case d := <-r.inbox:
+			group = append(group, d)
+		case <-ctx.Done():
+			return nil
+		}
+		for more := true; more; {
+			select {
+			case d := <-r.inbox:
+				group = append(group, d)
+			default:
+				more = false
+			}
+		}
+		if err := r.commitGroup(ctx, group); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *Run) commitGroup(ctx context.Context, group []delivery) error {
+	touched := make(map[*part]bool)
+	complete := make(map[courier.Number]bool) // hand-outs to be forgotten
+	var last courier.Batch
+	var blocked string
+	own := 0
+	r.mu.Lock()
+	r.committing = true
+	for i := range group {
+		d := &group[i]
+		if d.read {
+			last = d.batch
+		}
+		for j := range d.batch.Deliveries {
+			one := &d.batch.Deliveries[j]
+			if err := r.take(one, touched, &blocked); err != nil {
+				r.mu.Unlock()
+				return err
+			}
+			if r.handouts[one.Handout] == 0 {
+				complete[one.Handout] = true
+			}
+		}
+		if !d.read {
+			own++
+		}
+		for j := range d.own {
+			if err := r.takeOwn(&d.own[j], touched); err != nil {
+				r.mu.Unlock()
+				return err
+			}
+		}
+	}
+	r.mu.Unlock()
+	for p := range touched {
+		if err := r.persist(ctx, p.log.Commit); err != nil {
+			return fmt.Errorf("journal results: %w", err)
+		}
+	}
+	if !last.Empty() {
+		numbers := make([]courier.Number, 0, len(complete))
+		for n := range complete {
+			numbers = append(numbers, n)
+		}
+		if err := r.owner.Ack(ctx, last, numbers); err != nil && ctx.Err() == nil {
+			// They stay in the stream; a later acknowledgement covers them.
+			slog.WarnContext(ctx, "acknowledge results", slog.Any("error", err))
+		}
+	}
+	r.mu.Lock()
+	r.committing = false
+	r.window.own -= own
+	for p := range touched {
+		r.sealIfComplete(p)
+	}
+	r.changed.Broadcast()
+	same := r.sameFailure.verdict(r.acceptFailures)
+	r.mu.Unlock()
+	if blocked == "" {
+		blocked = same
+	}
+	if blocked != "" {
+		r.block(ctx, blocked)
+	}
+	return nil
+}
+
+// take books one delivery of the fleet. The caller holds the mutex.
+func (r *Run) take(d *courier.Delivery, touched map[*part]bool, blocked *string) error {
+	p := r.outstanding[d.Record()]
+	if d.Returned != nil {
+		back := d.Returned
+		if back.Blocked != "" {
+			*blocked = back.Blocked
+		}
+		if p == nil || p.digest != back.Digest || p.handout != d.Handout {
+			return nil // an older hand-out's
+		}
+		p.attempts, p.calls, p.refusals, p.earliest = back.Attempts, back.Calls, back.Refusals, back.Earliest
+		if r.stopping || back.Blocked != "" {
+			r.settle(p)
+			return nil
+		}
+		if r.handouts[p.handout]--; r.handouts[p.handout] <= 0 {
+			delete(r.handouts, p.handout)
+		}
+		p.handout = 0
+		r.returned = append(r.returned, p)
+		return nil
+	}
+	result := d.Result
+	if p == nil || p.digest != result.Digest {
+		// Its record has a result, or is not asked any more: paid for, and not needed.
+		r.repeats++
+		return nil
+	}
+	result.ID = p.id
+	r.job.Judge(result)
+	if err := r.book(p.part, result, touched); err != nil {
+		return err
+	}
+	r.settle(p)
+	return nil
+}
+
+// takeOwn books a result that needed no call. The caller holds the mutex.
+func (r *Run) takeOwn(result *jobs.Result, touched map[*part]bool) error {
+	for _, p := range r.parts {
+		if p.has(result.Record) {
+			if p.answered(result.Record) {
+				return nil
+			}
+			if result.Status == jobs.Succeeded || result.Reason != jobs.ReasonBadInput {
+				r.tally.Reused++
+			}
+			return r.book(p, result, touched)
+		}
+	}
+	return nil
+}
+
+// book puts a result into its part's journal. The caller holds the mutex.
+func (r *Run) book(p *part, result *jobs.Result, touched map[*part]bool) error {
+	offset, err := p.log.Append(jobs.AppendResult(nil, result))
+	if err != nil {
+		return fmt.Errorf("journal record %d: %w", result.Record, err)
+	}
+	p.note(result, offset)
+	r.tally.add(result)
+	r.sameFailure.add(result)
+	touched[p] = true
+	return nil
+}
+
+// persist does a write until the disk has room for it. While it waits nothing more is handed out.
+func (r *Run) persist(ctx context.Context, write func() error) error {
+	for {
+		err := write()
+		if err == nil || !isFull(err) {
+			r.setTrouble("")
+			return err
+		}
+		if r.setTrouble("the disk is full; free some space on it") {
+			r.state.dropBallast()
+			slog.ErrorContext(ctx, "disk full: waiting for space, no new calls start", slog.Any("error", err))
+		}
+		if err := sleep(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+}
+
+// setTrouble says what hinders the run, or that nothing does, and reports whether that is new.
+func (r *Run) setTrouble(what string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.trouble == what {
+		return false
+	}
+	r.trouble = what
+	r.changed.Broadcast()
+	return true
+}
+
+// sameFailure notices a job that can only fail: the first records that ended all ended in the same refusal.
+type sameFailure struct {
+	ended  int64
+	status int
+	text   string
+	broken bool // a record ended otherwise, or the job was let go on
+}
+
+// sameFailureAfter is how many records must end alike.
+const sameFailureAfter = 20
+
+func (s *sameFailure) add(result *jobs.Result) {
+	if result.Calls == 0 {
+		return // its input was broken: the API was not asked
+	}
+	s.ended++
+	rejected := result.Reason == jobs.ReasonRejected && result.HTTPStatus >= 400 && result.HTTPStatus < 500
+	if !rejected || s.status != 0 && result.HTTPStatus != s.status {
+		s.broken = true
+	}
+	s.status, s.text = result.HTTPStatus, result.Error
+}
+
+// resume takes up what an earlier coordinator saw.
+func (s *sameFailure) resume(t Tally) {
+	rejected := t.Failed[jobs.ReasonRejected]
+	s.ended = rejected
+	s.broken = t.Done() > rejected+t.Failed[jobs.ReasonBadInput]
+	s.text = "show --failed lists them"
+}
+
+// verdict says why the run must not go on, or nothing.
+func (s *sameFailure) verdict(accept bool) string {
+	if accept || s.broken || s.ended < sameFailureAfter {
+		return ""
+	}
+	return fmt.Sprintf("all of the first %d records were refused alike (%s): mend the request and start anew with "+
+		"--fresh, or go on with --accept-failures", s.ended, s.text)
+}

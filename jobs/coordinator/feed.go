@@ -1,0 +1,332 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"syscall"
+	"time"
+
+	"github.com/batchwright/batchwright/jobs"
+)
+
+// errStopping ends the feed when the run is to stop.
+var errStopping = errors.New("stopping")
+
+// chunk is consecutive records on their way out.
+type chunk struct {
+	requests []jobs.Request
+	pending  []*pending
+	own      []jobs.Result // records that need no call
+	bytes    int64
+	worst    jobs.Nanodollars
+}
+
+func (c *chunk) empty() bool { return len(c.requests) == 0 && len(c.own) == 0 }
+
+// feed hands out every record that has no result: those of open parts first, then the rest of the input.
+func (r *Run) feed(ctx context.Context) error {
+	err := r.feedAll(ctx)
+	if errors.Is(err, errStopping) || ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.fed = true
+	r.changed.Broadcast()
+	r.mu.Unlock()
+	return nil
+}
+
+func (r *Run) feedAll(ctx context.Context) error {
+	var c chunk
+	// Parts of an earlier coordinator.
+	for _, index := range r.openParts() {
+		p := r.parts[index]
+		for number := p.meta.First; p.has(number); number++ {
+			record, err := p.record(number)
+			if err != nil {
+				return err
+			}
+			if err := r.consider(ctx, &c, p, &record); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.send(ctx, &c); err != nil {
+		return err
+	}
+	current, reader, err := r.resumeReading()
+	if err != nil {
+		return err
+	}
+	defer reader.Close() //nolint:errcheck // only read
+	for {
+		if current != nil && (len(current.records) >= r.manifest.PartRecords || current.bytes >= r.manifest.PartBytes) {
+			if err := r.fillPart(ctx, current); err != nil {
+				return err
+			}
+			current = nil
+		}
+		record, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("read input: %w", err)
+		}
+		if current == nil {
+			if current, err = r.startPart(ctx, &record); err != nil {
+				return err
+			}
+		}
+		if err := r.spool(ctx, current, &record); err != nil {
+			return err
+		}
+		if err := r.consider(ctx, &c, current, &record); err != nil {
+			return err
+		}
+	}
+	if err := r.send(ctx, &c); err != nil {
+		return err
+	}
+	if current != nil {
+		return r.fillPart(ctx, current)
+	}
+	return nil
+}
+
+// consider adds a record to the chunk unless it has a result, and sends the chunk when it is full.
+func (r *Run) consider(ctx context.Context, c *chunk, p *part, record *jobs.Record) error {
+	r.input.label(record)
+	body, problem := r.input.body(r.job, record)
+	digest := jobs.DigestOf(body)
+	r.mu.Lock()
+	answered := p.answered(record.Number)
+	r.mu.Unlock()
+	if answered {
+		return nil
+	}
+	if problem != "" {
+		c.own = append(c.own, r.badInput(record, digest, problem))
+	} else if earlier, ok := r.tries[digest]; ok {
+		c.own = append(c.own, reuse(earlier, record))
+	} else {
+		worst := r.worstCase(body)
+		if len(c.requests) > 0 && !r.affordsNow(c.worst+worst) {
+			// Near the end of the budget records go out one by one, as each settles for less than it might have cost.
+			if err := r.send(ctx, c); err != nil {
+				return err
+			}
+		}
+		c.requests = append(c.requests, jobs.Request{Record: record.Number, Digest: digest, Body: body})
+		c.pending = append(c.pending, &pending{
+			part: p, number: record.Number, id: record.ID, digest: digest, size: int64(len(body)), reserved: worst,
+		})
+		c.bytes += int64(len(body))
+		c.worst += worst
+	}
+	if len(c.requests)+len(c.own) >= r.manifest.ChunkRecords || c.bytes >= r.manifest.ChunkBytes {
+		return r.send(ctx, c)
+	}
+	return nil
+}
+
+// send hands a chunk out as soon as the window has room for it.
+func (r *Run) send(ctx context.Context, c *chunk) error {
+	if c.empty() {
+		return nil
+	}
+	if len(c.own) > 0 {
+		r.mu.Lock()
+		r.window.own++
+		r.mu.Unlock()
+		select {
+		case r.inbox <- delivery{own: c.own}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if len(c.requests) > 0 {
+		if err := r.admit(ctx, c); err != nil {
+			return err
+		}
+		if err := r.handOut(ctx, c.requests, c.pending, false); err != nil {
+			return err
+		}
+	}
+	*c = chunk{}
+	return nil
+}
+
+// admit waits for room in the window and in the budget, and takes the chunk onto the books.
+func (r *Run) admit(ctx context.Context, c *chunk) error {
+	stop := context.AfterFunc(ctx, r.wake)
+	defer stop()
+	r.mu.Lock()
+	for {
+		switch {
+		case ctx.Err() != nil:
+			r.mu.Unlock()
+			return ctx.Err()
+		case r.stopping:
+			r.mu.Unlock()
+			return errStopping
+		case !r.affords(c.worst):
+			if len(r.outstanding) == 0 {
+				why := r.overBudget(c)
+				r.mu.Unlock()
+				r.block(ctx, why)
+				return errStopping
+			}
+		case r.window.room(c.bytes) && r.trouble == "":
+			for _, p := range c.pending {
+				r.outstanding[p.number] = p
+			}
+			r.window.records += len(c.pending)
+			r.window.bytes += c.bytes
+			r.reserved += c.worst
+			r.mu.Unlock()
+			return nil
+		}
+		r.changed.Wait()
+	}
+}
+
+// handOut gives requests to the fleet, again and again until Redis has taken them.
+func (r *Run) handOut(ctx context.Context, requests []jobs.Request, records []*pending, urgent bool) error {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		r.mu.Lock()
+		n := r.owner.Next()
+		for _, p := range records {
+			p.handout = n
+		}
+		r.handouts[n] = len(records)
+		stopping := r.stopping
+		r.mu.Unlock()
+		var err error
+		if !stopping {
+			if err = r.owner.HandOut(ctx, n, requests, urgent); err == nil {
+				return nil
+			}
+		}
+		// Nobody has these records or will: they are still this coordinator's.
+		r.mu.Lock()
+		delete(r.handouts, n)
+		if r.stopping || ctx.Err() != nil {
+			for _, p := range records {
+				r.settle(p)
+			}
+			r.mu.Unlock()
+			return errStopping
+		}
+		r.mu.Unlock()
+		slog.WarnContext(ctx, "hand out", slog.Any("error", err))
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// feedReturned hands records that came back out again, ahead of new ones, when they are due.
+func (r *Run) feedReturned(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, r.wake)
+	defer stop()
+	for ctx.Err() == nil {
+		due, next := r.takeReturned(time.Now())
+		if len(due) > 0 {
+			if err := r.handOutAgain(ctx, due); err != nil && !errors.Is(err, errStopping) {
+				return err
+			}
+			continue
+		}
+		timer := time.AfterFunc(next, r.wake)
+		r.mu.Lock()
+		if ctx.Err() == nil {
+			r.changed.Wait()
+		}
+		r.mu.Unlock()
+		timer.Stop()
+	}
+	return nil
+}
+
+// takeReturned takes up to a chunk of the returned records that are due, and says how long until the next one is.
+func (r *Run) takeReturned(now time.Time) (due []*pending, next time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next = time.Hour
+	var later []*pending
+	for _, p := range r.returned {
+		switch {
+		case r.outstanding[p.number] != p: // a late result came after all
+		case p.earliest.After(now):
+			next = min(next, p.earliest.Sub(now))
+			later = append(later, p)
+		case len(due) < r.manifest.ChunkRecords:
+			due = append(due, p)
+		default:
+			later = append(later, p)
+		}
+	}
+	r.returned = later
+	return due, next
+}
+
+func (r *Run) handOutAgain(ctx context.Context, records []*pending) error {
+	requests := make([]jobs.Request, 0, len(records))
+	for _, p := range records {
+		r.mu.Lock()
+		record, err := p.part.record(p.number)
+		r.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		r.input.label(&record)
+		body, problem := r.input.body(r.job, &record)
+		if problem != "" || jobs.DigestOf(body) != p.digest {
+			return fmt.Errorf("record %d: a file that its request includes changed while the run was on", p.number)
+		}
+		requests = append(requests, jobs.Request{
+			Record: p.number, Digest: p.digest, Body: body, Attempts: p.attempts, Calls: p.calls, Refusals: p.refusals,
+		})
+	}
+	return r.handOut(ctx, requests, records, true)
+}
+
+// maxRequest is the API's bound on a request's size in bytes (Messages API, 413 request_too_large).
+const maxRequest = 32 << 20
+
+// badInput is the result of a record that no request can be made of.
+func (r *Run) badInput(record *jobs.Record, digest jobs.Digest, problem string) jobs.Result {
+	return jobs.Result{
+		Record: record.Number, ID: record.ID, Digest: digest, Status: jobs.Failed, Reason: jobs.ReasonBadInput,
+		Error: r.input.where(record.Position) + ": " + problem, FinishedAt: time.Now(),
+	}
+}
+
+// reuse is an earlier answer to the same request, as this record's result.
+func reuse(earlier jobs.Result, record *jobs.Record) jobs.Result {
+	earlier.Record, earlier.ID, earlier.Round = record.Number, record.ID, 0
+	return earlier
+}
+
+// isFull reports whether an error means that a disk is full.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,313 @@
+package coordinator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/batchwright/batchwright/io/journal"
+	"github.com/batchwright/batchwright/io/store"
+	"github.com/batchwright/batchwright/jobs"
+	"github.com/batchwright/batchwright/jobs/courier"
+)
+
+// Options say how a job is to be run.
+type Options struct {
+	Job   *jobs.Job
+	State State
+	// Definition is how the job was given, to be kept for commands that name the run.
+	Definition Definition
+	// BaseURL is the API's address that the job's own or the environment's came to.
+	BaseURL string
+	// Window is how many records may be handed out at once.
+	Window int
+	// Simulated marks a rehearsal: its output has a name of its own, and what an earlier one left is no answer.
+	Simulated bool
+	// Fresh sets an earlier run aside and begins anew.
+	Fresh bool
+	// AcceptFailures goes on although the first records all failed alike.
+	AcceptFailures bool
+	// Strict refuses input with broken records before any call.
+	Strict bool
+}
+
+// prepared is a run that was found or begun, with nothing of it running yet.
+type prepared struct {
+	job            *jobs.Job
+	state          State
+	manifest       *Manifest
+	input          *Input
+	acceptFailures bool
+	tries          map[jobs.Digest]jobs.Result
+	nextPart       int      // index of the part after the last one
+	last           PartMeta // of the last part, when an earlier coordinator began any
+}
+
+// Prepare checks the job against its input and finds the run to continue, or begins one. The caller holds the
+// state's lock. Errors: *UsageError, *ChangedError, *BadInputError, and whatever kept it from looking.
+func Prepare(ctx context.Context, o Options) (*Run, error) {
+	input, err := Inspect(o.Job)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := describe(o, input)
+	if err != nil {
+		return nil, err
+	}
+	found, err := o.State.Manifest()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		found = nil
+	case err != nil:
+		return nil, err
+	}
+	if found != nil {
+		changes := found.differences(wanted)
+		// A rehearsal costs nothing, so that a changed or finished one simply begins again.
+		again := o.Simulated && (len(changes) > 0 || !found.Finished.IsZero())
+		switch {
+		case o.Fresh || again:
+			if err := o.State.setAside(time.Now(), o.Simulated); err != nil {
+				return nil, err
+			}
+		case len(changes) > 0:
+			return nil, &ChangedError{changes}
+		}
+		if o.Fresh || again {
+			wanted.replaces = found.Output == wanted.Output && !found.Finished.IsZero()
+			found = nil
+		}
+	}
+	if found == nil {
+		if err := wanted.checkOutput(); err != nil {
+			return nil, err
+		}
+		found = wanted
+		if o.Strict || input.Batches {
+			if err := scanAhead(ctx, found, input, o.Strict); err != nil {
+				return nil, err
+			}
+		}
+		if err := o.State.writeManifest(found); err != nil {
+			return nil, err
+		}
+	}
+	r := &Run{prepared: prepared{
+		job: o.Job, state: o.State, manifest: found, input: input, acceptFailures: o.AcceptFailures,
+	}}
+	r.window.maxRecords = o.Window
+	if err := r.load(); err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	return r, nil
+}
+
+// describe makes the manifest that a new run of the job has.
+func describe(o Options, input *Input) (*Manifest, error) {
+	output, err := outputPath(o.Job, o.Simulated)
+	if err != nil {
+		return nil, err
+	}
+	columns, err := json.Marshal(struct {
+		ID      string       `json:"id"`
+		Columns jobs.Columns `json:"columns"`
+	}{o.Job.ID, o.Job.Columns})
+	if err != nil {
+		return nil, fmt.Errorf("encode columns: %w", err)
+	}
+	m := &Manifest{
+		Version: stateVersion, Run: newRunID(), Job: o.Job.Name, Simulated: o.Simulated, Created: time.Now().UTC(),
+		Definition: o.Definition, API: o.BaseURL, Inputs: input.Files, Batches: input.Batches, Output: output, Format: input.Format,
+		OutputColumns: string(columns),
+		ChunkRecords:  chunkRecords, ChunkBytes: chunkBytes, PartRecords: partRecords, PartBytes: partBytes,
+	}
+	if o.Simulated {
+		m.API = "simulator"
+	}
+	if o.Job.Request != nil {
+		m.RequestDigest, m.RequestSource = o.Job.Request.Digest(), o.Job.Request.Source()
+	}
+	return m, nil
+}
+
+// folder reports whether the output is a folder of part files.
+func (m *Manifest) folder() bool { return strings.HasSuffix(m.Output, "/") }
+
+// checkOutput makes sure that the output can be written and is nobody else's.
+func (m *Manifest) checkOutput() error {
+	dir := filepath.Dir(m.Output)
+	if m.folder() {
+		dir = m.Output
+		entries, err := os.ReadDir(dir)
+		if err == nil && len(entries) > 0 && !m.replaces {
+			return usage("output folder %s has files in it already: move them away or choose another output", dir)
+		}
+		if m.replaces {
+			for _, entry := range entries {
+				if strings.HasPrefix(entry.Name(), "part-") {
+					if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
+						return fmt.Errorf("clear output folder: %w", err)
+					}
+				}
+			}
+		}
+	} else if _, err := os.Stat(m.Output); err == nil && !m.replaces {
+		return usage("output %s exists already and is not this run's: move it away or choose another output", m.Output)
+	}
+	probe, err := store.Create(filepath.Join(dir, "write-test"))
+	if err != nil {
+		return usage("output cannot be written: %w", err)
+	}
+	return probe.Abort()
+}
+
+// differences says in what a found run differs from the one that is wanted.
+func (m *Manifest) differences(wanted *Manifest) []string {
+	var changes []string
+	differ := func(what, before, now string) {
+		if before != now {
+			changes = append(changes, fmt.Sprintf("%s: was %s, is %s", what, before, now))
+		}
+	}
+	differ("API address", m.API, wanted.API)
+	differ("output", m.Output, wanted.Output)
+	differ("output columns", m.OutputColumns, wanted.OutputColumns)
+	if m.RequestDigest != wanted.RequestDigest {
+		changes = append(changes, "request:\n"+lineDiff(m.RequestSource, wanted.RequestSource))
+	}
+	for i := range max(len(m.Inputs), len(wanted.Inputs)) {
+		switch {
+		case i >= len(m.Inputs):
+			changes = append(changes, "input: "+wanted.Inputs[i].Path+" is new")
+		case i >= len(wanted.Inputs):
+			changes = append(changes, "input: "+m.Inputs[i].Path+" is gone")
+		case m.Inputs[i].Path != wanted.Inputs[i].Path:
+			changes = append(changes, fmt.Sprintf("input: was %s, is %s", m.Inputs[i].Path, wanted.Inputs[i].Path))
+		case m.Inputs[i].Size != wanted.Inputs[i].Size:
+			changes = append(changes, fmt.Sprintf("input: %s had %d bytes and has %d", m.Inputs[i].Path,
+				m.Inputs[i].Size, wanted.Inputs[i].Size))
+		case m.Inputs[i].Fingerprint != wanted.Inputs[i].Fingerprint:
+			changes = append(changes, "input: the contents of "+m.Inputs[i].Path+" changed")
+		}
+	}
+	return changes
+}
+
+// lineDiff lists the lines that one text has and the other has not.
+func lineDiff(before, now string) string {
+	old, current := strings.Split(before, "\n"), strings.Split(now, "\n")
+	var b strings.Builder
+	for _, line := range old {
+		if !slices.Contains(current, line) {
+			fmt.Fprintf(&b, "    - %s\n", strings.TrimSpace(line))
+		}
+	}
+	for _, line := range current {
+		if !slices.Contains(old, line) {
+			fmt.Fprintf(&b, "    + %s\n", strings.TrimSpace(line))
+		}
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+// setAside moves what there is of a run to a folder of its own, where nothing touches it again. A rehearsal's is
+// deleted: nobody paid for it.
+func (s State) setAside(now time.Time, simulated bool) error {
+	aside := filepath.Join(s.Dir, "aside-"+now.UTC().Format("20060102T150405.000"))
+	if err := os.MkdirAll(aside, 0o700); err != nil {
+		return fmt.Errorf("set earlier run aside: %w", err)
+	}
+	for _, name := range []string{manifestFile, partsDir} {
+		err := os.Rename(filepath.Join(s.Dir, name), filepath.Join(aside, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("set earlier run aside: %w", err)
+		}
+	}
+	if simulated {
+		if err := os.RemoveAll(aside); err != nil {
+			return fmt.Errorf("delete earlier rehearsal: %w", err)
+		}
+	}
+	return s.create()
+}
+
+// load brings in what the state folder holds: parts and their results, and the answers of tries.
+func (r *Run) load() error {
+	r.changed.L = &r.mu
+	r.parts = make(map[int]*part)
+	r.outstanding = make(map[int64]*pending)
+	r.handouts = make(map[courier.Number]int)
+	r.inbox = make(chan delivery, 8)
+	r.repeats = r.manifest.Repeats
+	if r.manifest.Scanned {
+		r.total.Store(r.manifest.Records)
+		r.totalKnown.Store(true)
+	} else if r.input.Rows >= 0 {
+		r.total.Store(r.input.Rows)
+	}
+	metas, err := r.state.Parts()
+	if err != nil {
+		return err
+	}
+	r.nextPart = len(metas)
+	for _, meta := range metas {
+		if meta.Sealed {
+			r.tally.plus(meta.Tally)
+			continue
+		}
+		p, err := openPart(r.state, meta)
+		if err != nil {
+			return err
+		}
+		r.parts[meta.Index] = p
+		r.tally.plus(p.tally)
+	}
+	if n := len(metas); n > 0 {
+		r.last = metas[n-1]
+	}
+	r.before = r.tally.copy()
+	r.sameFailure.resume(r.tally)
+	for _, p := range r.parts {
+		r.sealIfComplete(p)
+	}
+	return r.loadTries()
+}
+
+// loadTries reads the answers that earlier tries of this job were given, to be used for the same requests.
+func (r *Run) loadTries() error {
+	r.tries = make(map[jobs.Digest]jobs.Result)
+	err := scanTries(r.state, r.manifest.API, func(result jobs.Result) { r.tries[result.Digest] = result })
+	if err != nil {
+		return fmt.Errorf("read tries: %w", err)
+	}
+	return nil
+}
+
+// scanTries calls fn for each answer that tries against one API address were given.
+func scanTries(state State, api string, fn func(jobs.Result)) error {
+	err := journal.ScanFile(filepath.Join(state.Dir, triesFile), func(_ int64, payload []byte) error {
+		var entry struct {
+			API    string          `json:"api"`
+			Result json.RawMessage `json:"result"`
+		}
+		if err := json.Unmarshal(payload, &entry); err != nil {
+			return err
+		}
+		result, err := jobs.ParseResult(entry.Result)
+		if err == nil && entry.API == api {
+			fn(result)
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

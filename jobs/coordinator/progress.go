@@ -1,0 +1,73 @@
+package coordinator
+
+import (
+	"fmt"
+	"maps"
+	"time"
+)
+
+// Progress is where a run stands.
+type Progress struct {
+	Run string
+	Job string
+	// Total counts the input's records, as far as known.
+	Total      int64
+	TotalKnown bool
+	// Tally counts what ended, over all restarts; Before is the part of it that earlier coordinators did.
+	Tally, Before Tally
+	// Repeats counts calls that were paid and not needed.
+	Repeats int64
+	// Outstanding counts the records handed out.
+	Outstanding int
+	// Trouble says what hinders the coordinator; empty when nothing does.
+	Trouble string
+	Blocked string
+	// Elapsed is the time worked on the run, over all restarts.
+	Elapsed time.Duration
+	// Output is the path of the output.
+	Output string
+}
+
+// Progress reports where the run stands; it may be called while Execute runs.
+func (r *Run) Progress() Progress {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := Progress{
+		Run: r.manifest.Run, Job: r.manifest.Job, Total: r.total.Load(), TotalKnown: r.totalKnown.Load(),
+		Tally: r.tally.copy(), Before: r.before.copy(), Repeats: r.repeats, Outstanding: len(r.outstanding),
+		Trouble: r.trouble, Blocked: r.blocked, Elapsed: r.manifest.Elapsed, Output: r.manifest.Output,
+	}
+	if !r.started.IsZero() && r.manifest.Finished.IsZero() {
+		p.Elapsed += time.Since(r.started)
+	}
+	return p
+}
+
+// Finished reports whether the run was complete before this process took it up.
+func (r *Run) Finished() bool { return !r.manifest.Finished.IsZero() }
+
+// ID is the run's id, by which workers join it.
+func (r *Run) ID() string { return r.manifest.Run }
+
+// Close lets the fleet and the state folder go. Execute must have returned, or never been called.
+func (r *Run) Close() error {
+	if err := r.close(); err != nil {
+		return fmt.Errorf("close run: %w", err)
+	}
+	return nil
+}
+
+func (t *Tally) copy() Tally {
+	c := *t
+	c.Failed = maps.Clone(t.Failed)
+	return c
+}
+
+func (r *Run) saveManifest() error {
+	r.saving.Lock()
+	defer r.saving.Unlock()
+	r.mu.Lock()
+	m := *r.manifest
+	r.mu.Unlock()
+	return r.state.writeManifest(&m)
+}

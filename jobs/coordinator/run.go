@@ -1,0 +1,269 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/batchwright/batchwright/jobs"
+	"github.com/batchwright/batchwright/jobs/courier"
+)
+
+// Run is a run that this process coordinates. Prepare makes it, Own connects it to a fleet, Execute runs it.
+type Run struct {
+	prepared
+	owner *courier.Owner
+
+	mu          sync.Mutex
+	changed     sync.Cond // outstanding records, parts or the end of the feed changed
+	parts       map[int]*part
+	outstanding map[int64]*pending
+	handouts    map[courier.Number]int // records of each that are still outstanding
+	returned    []*pending             // in the order in which they came back
+	window      window
+	tally       Tally
+	before      Tally // what earlier coordinators of this run had done
+	repeats     int64
+	reserved    jobs.Nanodollars // worst case of what is outstanding
+	committing  bool             // results are on their way to the disk
+	fed         bool             // every record was handed out or has its result
+	stopping    bool
+	blocked     string
+	trouble     string // what hinders the coordinator: a full disk
+	total       atomic.Int64
+	totalKnown  atomic.Bool
+	sameFailure sameFailure
+
+	saving    sync.Mutex // held while the manifest is written
+	inbox     chan delivery
+	finishing []*part
+	layout    *jobs.Layout // nil until the output's columns are settled
+	started   time.Time
+}
+
+// pending is a record that was handed out and has no result yet.
+type pending struct {
+	part     *part
+	number   int64
+	id       string
+	digest   jobs.Digest
+	handout  courier.Number
+	size     int64
+	reserved jobs.Nanodollars
+	attempts int
+	calls    int
+	refusals int
+	earliest time.Time // when it may be handed out again, while it is among the returned
+}
+
+// delivery is what reaches the committer at once: from the fleet, or from the coordinator itself.
+type delivery struct {
+	batch courier.Batch
+	own   []jobs.Result
+	read  bool // batch came from the stream and is to be acknowledged
+}
+
+// Outcome is how Execute ended.
+type Outcome struct {
+	Complete bool
+	// Blocked says what a person must do; empty when nothing blocks.
+	Blocked string
+	Progress
+}
+
+// Own takes the run on a Redis. Workers may join from then on.
+func (r *Run) Own(ctx context.Context, rdb redis.UniversalClient) error {
+	api := r.job.API
+	owner, err := courier.Own(ctx, rdb, r.manifest.Run, r.manifest.Epoch, courier.Terms{
+		BaseURL: r.manifest.API, APIVersion: api.Version, Beta: api.Beta, Stream: api.Stream, Timeout: api.Timeout,
+		MaxAttempts: r.job.MaxAttempts, Limits: r.job.Limits,
+	})
+	if err != nil {
+		return fmt.Errorf("own run: %w", err)
+	}
+	r.owner = owner
+	r.manifest.Epoch = owner.Epoch()
+	return r.saveManifest()
+}
+
+// Execute runs the run until it is complete, blocked or stopped, and leaves its state folder so that it can go on.
+// It returns an error only when it could not do even that.
+func (r *Run) Execute(ctx context.Context) (Outcome, error) {
+	r.started = time.Now()
+	err := r.work(ctx)
+	r.mu.Lock()
+	complete := err == nil && r.fed && len(r.parts) == 0 && r.totalKnown.Load()
+	blocked := r.blocked
+	r.mu.Unlock()
+	if complete {
+		err = r.finishRun(ctx)
+	}
+	r.mu.Lock()
+	r.manifest.Elapsed += time.Since(r.started)
+	r.manifest.Repeats = r.repeats
+	r.mu.Unlock()
+	err = errors.Join(err, r.saveManifest(), r.close())
+	r.disown(ctx)
+	return Outcome{Complete: complete && err == nil, Blocked: blocked, Progress: r.Progress()}, err
+}
+
+// work keeps the coordinator's goroutines until nothing is left to do.
+func (r *Run) work(ctx context.Context) error {
+	if why := r.sameFailure.verdict(r.acceptFailures); why != "" {
+		r.block(ctx, why)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return r.scan(ctx) })
+	group.Go(func() error { return r.feed(ctx) })
+	group.Go(func() error { return r.feedReturned(ctx) })
+	group.Go(func() error { return r.receive(ctx) })
+	group.Go(func() error { return r.commit(ctx) })
+	group.Go(func() error { return r.finish(ctx) })
+	group.Go(func() error {
+		select {
+		case err := <-r.owner.Lost():
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	group.Go(func() error {
+		defer cancel()
+		stop := context.AfterFunc(ctx, r.wake)
+		defer stop()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for ctx.Err() == nil && !r.idle() {
+			r.changed.Wait()
+		}
+		return nil
+	})
+	err := group.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// idle reports whether nothing more will happen. The caller holds the mutex.
+func (r *Run) idle() bool {
+	if len(r.outstanding) > 0 || len(r.inbox) > 0 || r.window.own > 0 || r.committing {
+		return false
+	}
+	for _, p := range r.parts {
+		if p.complete() {
+			return false // it is about to be written
+		}
+	}
+	return r.stopping || r.fed && r.totalKnown.Load()
+}
+
+func (r *Run) wake() {
+	r.mu.Lock()
+	r.changed.Broadcast()
+	r.mu.Unlock()
+}
+
+// Stop makes Execute hand nothing more out and end when the records in flight have come back.
+func (r *Run) Stop(ctx context.Context) {
+	r.mu.Lock()
+	r.stopping = true
+	numbers := make([]courier.Number, 0, len(r.handouts))
+	for n := range r.handouts {
+		numbers = append(numbers, n)
+	}
+	r.changed.Broadcast()
+	r.mu.Unlock()
+	got, err := r.owner.Withdraw(ctx, numbers)
+	if err != nil {
+		return // workers will do them, or the next coordinator voids them
+	}
+	withdrawn := make(map[courier.Number]bool, len(got))
+	for _, n := range got {
+		withdrawn[n] = true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.outstanding {
+		if withdrawn[p.handout] {
+			r.settle(p)
+		}
+	}
+	for _, p := range r.returned {
+		r.settle(p)
+	}
+	r.returned = nil
+	r.changed.Broadcast()
+}
+
+// block stops the run until a person has acted.
+func (r *Run) block(ctx context.Context, why string) {
+	r.mu.Lock()
+	first := r.blocked == ""
+	if first {
+		r.blocked = why
+	}
+	r.mu.Unlock()
+	if first {
+		r.Stop(ctx)
+	}
+}
+
+// settle takes a record off the books. The caller holds the mutex.
+func (r *Run) settle(p *pending) {
+	if r.outstanding[p.number] != p {
+		return
+	}
+	delete(r.outstanding, p.number)
+	if left := r.handouts[p.handout] - 1; left > 0 {
+		r.handouts[p.handout] = left
+	} else {
+		delete(r.handouts, p.handout)
+	}
+	r.window.records--
+	r.window.bytes -= p.size
+	r.reserved -= p.reserved
+	r.changed.Broadcast()
+}
+
+// disown gives the run up for the next coordinator. That Redis can't be told is no failure: the lease runs out.
+func (r *Run) disown(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := r.owner.Close(ctx); err != nil {
+		slog.WarnContext(ctx, "give up the run", slog.Any("error", err))
+	}
+}
+
+func (r *Run) close() error {
+	var err error
+	for _, p := range r.parts {
+		err = errors.Join(err, p.close())
+	}
+	return err
+}
+
+// window bounds what is handed out and not yet journaled, so that memory and Redis are.
+type window struct {
+	records    int
+	bytes      int64
+	own        int // results of the coordinator's own on their way to the committer
+	maxRecords int
+}
+
+// maxWindowBytes bounds the request bodies handed out; half as much again is left for their results.
+const maxWindowBytes = 64 << 20
+
+// room reports whether a chunk of so many bytes fits. One always fits into an empty window.
+func (w *window) room(bytes int64) bool {
+	return w.records == 0 || w.records < w.maxRecords && w.bytes+bytes <= maxWindowBytes
+}

@@ -1,0 +1,199 @@
+package coordinator
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/batchwright/batchwright/io/store"
+)
+
+// stateVersion is the version of the state folder's formats, specified in docs/format.md.
+const stateVersion = 1
+
+// State is a job's state folder.
+type State struct{ Dir string }
+
+// Names of the files in a state folder. A part's files carry its number in eight digits.
+const (
+	manifestFile = "manifest.json"
+	lockFile     = "lock"
+	triesFile    = "tries.journal"
+	ballastFile  = "ballast"
+	partsDir     = "parts"
+
+	metaSuffix    = ".json"        // what the part covers; once sealed, also how its records ended
+	spoolSuffix   = ".records"     // an open part's records
+	journalSuffix = ".journal"     // an open part's results, as they came
+	sealedSuffix  = ".results.zst" // a sealed part's results, in input order
+	outputSuffix  = ".output"      // a sealed part's share of a single-file output
+)
+
+// StateOf names the folder of a job's state: root/NAME, or root/NAME.simulated for a rehearsal.
+func StateOf(root, name string, simulated bool) State {
+	if simulated {
+		name += ".simulated"
+	}
+	return State{filepath.Join(root, name)}
+}
+
+// create makes the folder, for its owner alone, and keeps it out of version control.
+func (s State) create() error {
+	if err := os.MkdirAll(filepath.Join(s.Dir, partsDir), 0o700); err != nil {
+		return fmt.Errorf("create state folder: %w", err)
+	}
+	if err := os.Chmod(s.Dir, 0o700); err != nil { //nolint:gosec // a folder needs its x bit
+		return fmt.Errorf("close state folder to others: %w", err)
+	}
+	ignore := filepath.Join(filepath.Dir(s.Dir), ".gitignore")
+	if _, err := os.Stat(ignore); errors.Is(err, fs.ErrNotExist) {
+		if err := os.WriteFile(ignore, []byte("*\n"), 0o600); err != nil {
+			return fmt.Errorf("write .gitignore of the state folder: %w", err)
+		}
+	}
+	return nil
+}
+
+// Manifest reads the run's manifest; fs.ErrNotExist when there is no run.
+func (s State) Manifest() (*Manifest, error) {
+	data, err := os.ReadFile(filepath.Join(s.Dir, manifestFile))
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	var m Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, fmt.Errorf("read manifest %s: %w", filepath.Join(s.Dir, manifestFile), err)
+	}
+	if m.Version != stateVersion {
+		return nil, fmt.Errorf("%s has format version %d and this batchwright knows %d: use the batchwright that wrote it",
+			s.Dir, m.Version, stateVersion)
+	}
+	return &m, nil
+}
+
+func (s State) writeManifest(m *Manifest) error {
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode manifest: %w", err)
+	}
+	if err := store.WriteFile(filepath.Join(s.Dir, manifestFile), append(data, '\n')); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	return nil
+}
+
+func (s State) partFile(index int, suffix string) string {
+	return filepath.Join(s.Dir, partsDir, fmt.Sprintf("%08d%s", index, suffix))
+}
+
+// Parts reads what the run knows of its parts, in order.
+func (s State) Parts() ([]PartMeta, error) {
+	entries, err := os.ReadDir(filepath.Join(s.Dir, partsDir))
+	if err != nil {
+		return nil, fmt.Errorf("list parts: %w", err)
+	}
+	var parts []PartMeta
+	for _, entry := range entries {
+		digits, found := strings.CutSuffix(entry.Name(), metaSuffix)
+		index, err := strconv.Atoi(digits)
+		if !found || err != nil {
+			continue
+		}
+		data, err := os.ReadFile(s.partFile(index, metaSuffix))
+		if err != nil {
+			return nil, fmt.Errorf("read part %d: %w", index, err)
+		}
+		meta := PartMeta{}
+		if err := json.Unmarshal(data, &meta); err != nil || meta.Version != stateVersion {
+			return nil, fmt.Errorf("read part %d: not a part of format version %d", index, stateVersion)
+		}
+		meta.Index = index
+		parts = append(parts, meta)
+	}
+	sort.Slice(parts, func(i, j int) bool { return parts[i].Index < parts[j].Index })
+	for i := range parts {
+		if parts[i].Index != i {
+			return nil, fmt.Errorf("part %d is missing from %s", i, s.Dir)
+		}
+	}
+	return parts, nil
+}
+
+func (s State) writePart(meta *PartMeta) error {
+	data, err := json.Marshal(meta)
+	if err != nil {
+		return fmt.Errorf("encode part %d: %w", meta.Index, err)
+	}
+	if err := store.WriteFile(s.partFile(meta.Index, metaSuffix), append(data, '\n')); err != nil {
+		return fmt.Errorf("write part %d: %w", meta.Index, err)
+	}
+	return nil
+}
+
+// Lock is this process's exclusive hold on a state folder; the kernel drops it when the process dies.
+type Lock struct{ file *os.File }
+
+// Holder is the process that holds a lock.
+type Holder struct {
+	PID     int       `json:"pid"`
+	Host    string    `json:"host"`
+	Started time.Time `json:"started"`
+}
+
+// HeldError says that another process holds the state folder.
+type HeldError struct{ Holder Holder }
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("this job is being run by process %d on %s, since %s: wait for it (--wait-lock 10m) or stop it",
+		e.Holder.PID, e.Holder.Host, e.Holder.Started.Local().Format("2006-01-02 15:04:05"))
+}
+
+// Lock takes the folder, creating it where needed. *HeldError when another process has it.
+func (s State) Lock() (*Lock, error) {
+	if err := s.create(); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(filepath.Join(s.Dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a descriptor fits
+		defer file.Close() //nolint:errcheck // only read
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
+		}
+		held := &HeldError{}
+		if err := json.NewDecoder(file).Decode(&held.Holder); err != nil {
+			held.Holder = Holder{} // it has the lock and not yet written who it is
+		}
+		return nil, held
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "this machine"
+	}
+	who, err := json.Marshal(Holder{os.Getpid(), host, time.Now()})
+	if err == nil {
+		err = errors.Join(file.Truncate(0), writeAt(file, who))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("write lock: %w", err), file.Close())
+	}
+	return &Lock{file}, nil
+}
+
+func writeAt(file *os.File, data []byte) error {
+	_, err := file.WriteAt(data, 0)
+	return err
+}
+
+// Unlock gives the folder up.
+func (l *Lock) Unlock() error { return l.file.Close() }
