@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/tidwall/gjson"
 
+	"github.com/batchwright/batchwright/internal/crashpoint"
 	"github.com/batchwright/batchwright/jobs"
 	"github.com/batchwright/batchwright/jobs/courier"
 	"github.com/batchwright/batchwright/ratelimit"
@@ -179,7 +180,9 @@ func (w *Worker) attempt(r *record) {
 	if r.Calls++; r.Calls > 1 {
 		w.retries.Add(1)
 	}
+	crashpoint.Reach("calling")
 	reply := w.caller.Call(w.calling, r.Body)
+	crashpoint.Reach("answered")
 	w.inFlight.Add(-1)
 	var usage jobs.Usage
 	var stopReason, model string

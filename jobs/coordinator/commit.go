@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/batchwright/batchwright/internal/crashpoint"
 	"github.com/batchwright/batchwright/jobs"
 	"github.com/batchwright/batchwright/jobs/courier"
 )
@@ -103,6 +104,7 @@ func (r *Run) commitGroup(ctx context.Context, group []delivery) error {
 			return fmt.Errorf("journal results: %w", err)
 		}
 	}
+	crashpoint.Reach("journaled")
 	if !last.Empty() {
 		numbers := make([]courier.Number, 0, len(complete))
 		for n := range complete {
@@ -113,6 +115,7 @@ func (r *Run) commitGroup(ctx context.Context, group []delivery) error {
 			slog.WarnContext(ctx, "acknowledge results", slog.Any("error", err))
 		}
 	}
+	crashpoint.Reach("acknowledged")
 	r.mu.Lock()
 	r.committing = false
 	r.window.own -= own

@@ -13,6 +13,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/batchwright/batchwright/internal/crashpoint"
 	"github.com/batchwright/batchwright/io/sink"
 	"github.com/batchwright/batchwright/io/store"
 	"github.com/batchwright/batchwright/jobs"
@@ -69,17 +70,21 @@ func (r *Run) seal(p *part) error {
 	if err := r.writePart(p, output, journal); err != nil {
 		return errors.Join(err, output.Abort(), journal.Abort())
 	}
+	crashpoint.Reach("part written")
 	if err := journal.Commit(); err != nil {
 		return errors.Join(fmt.Errorf("seal journal: %w", err), output.Abort())
 	}
+	crashpoint.Reach("results sealed")
 	if err := output.Commit(); err != nil {
 		return fmt.Errorf("publish output: %w", err)
 	}
+	crashpoint.Reach("part visible")
 	meta := p.meta
 	meta.Sealed, meta.Tally = true, p.tally
 	if err := r.state.writePart(&meta); err != nil {
 		return err
 	}
+	crashpoint.Reach("part sealed")
 	r.mu.Lock()
 	delete(r.parts, p.meta.Index)
 	r.changed.Broadcast()
@@ -152,6 +157,7 @@ func (r *Run) finishRun(ctx context.Context) error {
 			return fmt.Errorf("write %s: %w", r.manifest.Output, err)
 		}
 	}
+	crashpoint.Reach("output visible")
 	r.mu.Lock()
 	r.manifest.Finished = time.Now().UTC()
 	r.mu.Unlock()
@@ -188,6 +194,7 @@ func (r *Run) assemble() error {
 	if err := buffered.Flush(); err != nil {
 		return errors.Join(err, output.Abort())
 	}
+	crashpoint.Reach("output assembled")
 	return output.Commit()
 }
 

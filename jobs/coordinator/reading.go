@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/batchwright/batchwright/internal/crashpoint"
 	"github.com/batchwright/batchwright/jobs"
 )
 
@@ -104,6 +105,7 @@ func (r *Run) fillPart(ctx context.Context, p *part) error {
 	if err != nil {
 		return fmt.Errorf("fill part %d: %w", p.meta.Index, err)
 	}
+	crashpoint.Reach("part full")
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.meta = meta

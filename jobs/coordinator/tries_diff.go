@@ -35,7 +35,8 @@ const (
 
 const ellipsis = "…"
 
-// DiffWords tells in which words two texts differ. Space between words does not count.
+// DiffWords tells in which words two texts differ; nil when they don't, as far as they are compared: space between
+// words does not count, nor does what follows the first 400.
 func DiffWords(before, after string) []Edit {
 	a, b := diffWords(before), diffWords(after)
 	// common[i][j] is the length of the longest common sequence of a[i:] and b[j:].
@@ -105,6 +106,9 @@ func extend(runs []run, kind EditKind, word string) []run {
 
 // shorten leaves out words that stayed and stand far from a change.
 func shorten(runs []run) []Edit {
+	if len(runs) == 0 || len(runs) == 1 && runs[0].kind == EditSame {
+		return nil
+	}
 	edits := make([]Edit, len(runs))
 	for i, r := range runs {
 		words := r.words

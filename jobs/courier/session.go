@@ -14,6 +14,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/batchwright/batchwright/internal/crashpoint"
 	"github.com/batchwright/batchwright/jobs"
 )
 
@@ -212,6 +213,7 @@ func (s *Session) sendAll(ctx context.Context) {
 			Stream: s.keys.results(), Values: []any{batchField, sealed},
 		}).Err()
 		if err == nil {
+			crashpoint.Reach("delivered")
 			return
 		}
 		if ctx.Err() != nil {
