@@ -8,8 +8,9 @@ import (
 	"io"
 	"strings"
 
-	"github.com/batchwright/batchwright/jobs"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/batchwright/batchwright/jobs"
 )
 
 // maxRow is the longest row that is read, in bytes without its last line break.

@@ -5,8 +5,9 @@ import (
 	"encoding/json"
 	"sync"
 
-	"github.com/batchwright/batchwright/jobs"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/batchwright/batchwright/jobs"
 )
 
 // Bounds on the names kept for reuse, so that input with ever new names cannot fill the memory.

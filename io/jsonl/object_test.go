@@ -6,8 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/batchwright/batchwright/jobs"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/batchwright/batchwright/jobs"
 )
 
 func TestParseObject(t *testing.T) {
@@ -63,6 +64,7 @@ func TestParseObjectRefuses(t *testing.T) {
 		{"surrogate before another escape", `{"secret":"\ud800\u0041"}`, "lone surrogate at byte 12"},
 		{"nested lone surrogate", `{"secret":[{"a":"\ud800"}]}`, "lone surrogate at byte 18"},
 		{"bad escape", `{"secret":"\q"}`, "invalid escape sequence at byte 12"},
+		{"cut escape that begins like a surrogate", `{"secret":"\ud7"}`, "invalid escape sequence at byte 12"},
 		{"cut escape", `{"secret":"\u12"}`, "invalid escape sequence at byte 12"},
 		{"NUL in a string", "{\"secret\":\"\x00\"}", "NUL at byte 12"},
 		{"NUL alone", "\x00", "NUL at byte 1"},
@@ -115,7 +117,9 @@ func TestParseObjectValuesDoNotOverlap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = append(members[0].Value, "99999"...)
+	if got := string(append(members[0].Value, "9999999"...)); got != "19999999" {
+		t.Fatalf("append made %s", got)
+	}
 	if got := string(members[1].Value); got != "2" {
 		t.Errorf("value of b is %s after an append to a's, want 2", got)
 	}

@@ -97,7 +97,7 @@ func (r *Reader) readLine() ([]byte, error) {
 		r.next.Offset += int64(len(piece))
 		ended := err == nil
 		if !tooLong && len(line)+lenWithoutBreak(piece) > r.maxLine {
-			tooLong, line = true, nil
+			tooLong = true
 		}
 		switch {
 		case err != nil && !errors.Is(err, bufio.ErrBufferFull) && !errors.Is(err, io.EOF):

@@ -10,8 +10,9 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/batchwright/batchwright/jobs"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/batchwright/batchwright/jobs"
 )
 
 // rows shows records as "row@offset:line fields" or "row@offset:line !problem".

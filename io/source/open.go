@@ -80,10 +80,7 @@ func skip(stream io.Reader, offset int64) error {
 		return err
 	}
 	_, err := io.CopyN(io.Discard, stream, offset)
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
+	return noEOF(err)
 }
 
 // decompress returns the text of a stream, which is the stream itself when it is not compressed. It starts no
@@ -107,7 +104,7 @@ func decompress(r io.Reader, compression Compression) (stream io.Reader, stop fu
 	}
 }
 
-// noEOF keeps a stream that ends before it begins from passing for one that has been read.
+// noEOF keeps a stream that ends too early from passing for one that has been read.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

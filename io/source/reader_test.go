@@ -214,9 +214,13 @@ func TestOpenRefuses(t *testing.T) {
 		"inside the header":       {File: 2, Row: 1, Offset: 1},
 		"CSV, row without offset": {File: 2, Row: 1},
 	} {
-		if r, err := files.Open(at, 0); err == nil {
+		r, err := files.Open(at, 0)
+		if err == nil {
 			r.Close()
 			t.Errorf("%s: position %+v was accepted", name, at)
+		}
+		if errors.Is(err, io.EOF) {
+			t.Errorf("%s: error %v would pass for the end of the input", name, err)
 		}
 	}
 	if err := os.Remove(files[2].Path); err != nil {

@@ -170,6 +170,34 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// After a failed sync the kernel may have dropped what was written, so a second Commit must not succeed.
+func TestFailedSyncIsFinal(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "out")
+	f, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, pipe, err := os.Pipe() // which cannot be synced
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	defer pipe.Close()
+	disk := f.disk
+	f.disk = pipe
+	if err := f.Commit(); err == nil || !strings.Contains(err.Error(), "sync "+path) {
+		t.Fatalf("error %v, want that the sync failed", err)
+	}
+	f.disk = disk
+	if err := f.Commit(); err == nil {
+		t.Error("Commit succeeded after a failed sync")
+	}
+	if err := f.Abort(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // When the rename fails, WriteFile leaves no temporary file.
 func TestWriteFileCleansUp(t *testing.T) {
 	t.Parallel()
