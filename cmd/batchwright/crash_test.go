@@ -208,3 +208,21 @@ func crashAPI(t *testing.T) *simulator.Server {
 	t.Cleanup(func() { api.Close() })
 	return api
 }
+
+// settledCalls waits until no more calls come for two seconds and counts them.
+func settledCalls(t *testing.T, stats func() simulator.Stats) int64 {
+	t.Helper()
+	before := int64(-1)
+	for {
+		now := stats().Calls
+		if now == before {
+			return now
+		}
+		before = now
+		select {
+		case <-time.After(2 * time.Second):
+		case <-t.Context().Done():
+			t.Fatal("calls never settled")
+		}
+	}
+}

@@ -20,7 +20,8 @@ func (s State) keepBallast() error {
 		return nil
 	}
 	if err := os.WriteFile(path, make([]byte, ballastBytes), 0o600); err != nil {
-		return fmt.Errorf("keep room for answers in flight: %w", errors.Join(err, os.Remove(path)))
+		s.dropBallast()
+		return fmt.Errorf("keep room for answers in flight: %w", err)
 	}
 	return nil
 }

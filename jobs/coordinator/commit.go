@@ -201,22 +201,34 @@ func (r *Run) book(p *part, result *jobs.Result, touched map[*part]bool) error {
 	return nil
 }
 
-// persist does a write until the disk has room for it. While it waits nothing more is handed out.
+// persist does a write until the disk has room for it.
 func (r *Run) persist(ctx context.Context, write func() error) error {
 	for {
 		err := write()
 		if err == nil || !isFull(err) {
-			r.setTrouble("")
 			return err
 		}
 		if r.setTrouble("the disk is full; free some space on it") {
-			r.state.dropBallast()
 			slog.ErrorContext(ctx, "disk full: waiting for space, no new calls start", slog.Any("error", err))
+			r.state.dropBallast()
 		}
 		if err := sleep(ctx, time.Second); err != nil {
 			return err
 		}
 	}
+}
+
+// watchDisk lets a run that a full disk stopped go on as soon as room for the answers in flight can be kept again.
+func (r *Run) watchDisk(ctx context.Context) error {
+	for sleep(ctx, time.Second) == nil {
+		r.mu.Lock()
+		trouble := r.trouble
+		r.mu.Unlock()
+		if trouble != "" && r.state.keepBallast() == nil && r.setTrouble("") {
+			slog.InfoContext(ctx, "the disk has space again")
+		}
+	}
+	return nil
 }
 
 // setTrouble says what hinders the run, or that nothing does, and reports whether that is new.

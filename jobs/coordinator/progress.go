@@ -37,7 +37,7 @@ func (r *Run) Progress() Progress {
 		Tally: r.tally.copy(), Before: r.before.copy(), Repeats: r.repeats, Outstanding: len(r.outstanding),
 		Trouble: r.trouble, Blocked: r.blocked, Elapsed: r.manifest.Elapsed, Output: r.manifest.Output,
 	}
-	if !r.started.IsZero() && r.manifest.Finished.IsZero() {
+	if !r.started.IsZero() {
 		p.Elapsed += time.Since(r.started)
 	}
 	return p

@@ -97,6 +97,9 @@ func (r *Run) Own(ctx context.Context, rdb redis.UniversalClient) error {
 // It returns an error only when it could not do even that.
 func (r *Run) Execute(ctx context.Context) (Outcome, error) {
 	r.started = time.Now()
+	if err := r.state.keepBallast(); err != nil {
+		slog.WarnContext(ctx, "the disk is nearly full", slog.Any("error", err))
+	}
 	err := r.work(ctx)
 	r.mu.Lock()
 	complete := err == nil && r.fed && len(r.parts) == 0 && r.totalKnown.Load()
@@ -107,8 +110,10 @@ func (r *Run) Execute(ctx context.Context) (Outcome, error) {
 	}
 	r.mu.Lock()
 	r.manifest.Elapsed += time.Since(r.started)
+	r.started = time.Time{}
 	r.manifest.Repeats = r.repeats
 	r.mu.Unlock()
+	r.state.dropBallast()
 	err = errors.Join(err, r.saveManifest(), r.close())
 	r.disown(ctx)
 	return Outcome{Complete: complete && err == nil, Blocked: blocked, Progress: r.Progress()}, err
@@ -128,6 +133,7 @@ func (r *Run) work(ctx context.Context) error {
 	group.Go(func() error { return r.receive(ctx) })
 	group.Go(func() error { return r.commit(ctx) })
 	group.Go(func() error { return r.finish(ctx) })
+	group.Go(func() error { return r.watchDisk(ctx) })
 	group.Go(func() error {
 		select {
 		case err := <-r.owner.Lost():
