@@ -165,7 +165,11 @@ func ExampleInference() {
 	var inf Inference
 	inf.Add([]Member{{"id", json.RawMessage("1")}, {"text", json.RawMessage(`"hello"`)}})
 	inf.Add([]Member{{"id", json.RawMessage("2.5")}, {"tags", json.RawMessage(`["a"]`)}})
-	schema, _ := json.Marshal(inf.Schema())
-	fmt.Println(string(schema))
-	// Output: [{"name":"id","type":{"kind":"number"}},{"name":"text","type":{"kind":"string"}},{"name":"tags","type":{"kind":"list","element":{"kind":"string"}}}]
+	for _, column := range inf.Schema() {
+		fmt.Println(column.Name, column.Type.Kind)
+	}
+	// Output:
+	// id number
+	// text string
+	// tags list
 }

@@ -3,6 +3,7 @@ package jobs
 import (
 	"encoding/json"
 	"iter"
+	"slices"
 )
 
 // ObjectMembers yields the members of a JSON object in order, each value as its text without the space around
@@ -118,12 +119,10 @@ func unquote(text []byte) (string, bool) {
 	if len(text) < 2 {
 		return "", false
 	}
-	for _, b := range text {
-		if b == '\\' {
-			var s string
-			err := json.Unmarshal(text, &s)
-			return s, err == nil
-		}
+	if slices.Contains(text, '\\') {
+		var s string
+		err := json.Unmarshal(text, &s)
+		return s, err == nil
 	}
 	return string(text[1 : len(text)-1]), true
 }

@@ -35,50 +35,50 @@ func testRow(id int, text string) []jobs.Member {
 }
 
 // writePart writes rows as a file of format f.
-func writePart(t testing.TB, f Format, rows ...[]jobs.Member) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "part"+f.Extension())
+func writePart(tb testing.TB, f Format, rows ...[]jobs.Member) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "part"+f.Extension())
 	file, err := os.Create(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer file.Close()
 	w, err := NewWriter(file, f, testSchema())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, row := range rows {
 		if err := w.Write(row); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }
 
 // readBack reads a file as JSONL lines.
-func readBack(t testing.TB, path string, f Format) []string {
-	t.Helper()
+func readBack(tb testing.TB, path string, f Format) []string {
+	tb.Helper()
 	if f == Parquet {
-		return readParquet(t, path)
+		return readParquet(tb, path)
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer file.Close()
 	stream := io.Reader(file)
 	switch f {
 	case JSONLGzip:
 		if stream, err = gzip.NewReader(file); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	case JSONLZstd:
 		decoder, err := zstd.NewReader(file)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		defer decoder.Close()
 		stream = decoder
@@ -90,26 +90,26 @@ func readBack(t testing.TB, path string, f Format) []string {
 		lines = append(lines, scanner.Text())
 	}
 	if err := scanner.Err(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return lines
 }
 
-func readParquet(t testing.TB, path string) []string {
-	t.Helper()
+func readParquet(tb testing.TB, path string) []string {
+	tb.Helper()
 	r, err := parquetio.Open(path, 0, 0)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer r.Close()
 	var lines []string
 	for {
 		record, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return lines
 		}
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		lines = append(lines, string(jsonl.AppendObject(nil, record.Fields)))
 	}
@@ -147,6 +147,9 @@ func TestWriterAndConcatGiveAllRowsInOrder(t *testing.T) {
 				defer file.Close()
 				if err := Concat(file, f, testSchema(), paths); err != nil {
 					t.Fatal(err)
+				}
+				if stat, err := file.Stat(); err != nil || stat.Size() == 0 && f != JSONL {
+					t.Errorf("error %v; no bytes are no %s file, even of no rows", err, f)
 				}
 				if diff := cmp.Diff(want, readBack(t, path, f)); diff != "" {
 					t.Errorf("rows (-want +got):\n%s", diff)
