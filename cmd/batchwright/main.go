@@ -12,7 +12,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// gcPercent trades memory for speed: the live heap is some 10 MB, and a run at full speed spends 20 % of its CPU on
+// collecting garbage at Go's default of 100, 10 % at 300.
+const gcPercent = 300
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	os.Exit(execute(context.Background(), os.Args[1:]))
 }
 

@@ -19,11 +19,23 @@ func (s State) keepBallast() error {
 	if stat, err := os.Stat(path); err == nil && stat.Size() == ballastBytes {
 		return nil
 	}
-	if err := os.WriteFile(path, make([]byte, ballastBytes), 0o600); err != nil {
+	if err := writeZeros(path, ballastBytes); err != nil {
 		s.dropBallast()
 		return fmt.Errorf("keep room for answers in flight: %w", err)
 	}
 	return nil
+}
+
+func writeZeros(path string, size int) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	zeros := make([]byte, 64<<10)
+	for written := 0; written < size && err == nil; written += len(zeros) {
+		_, err = file.Write(zeros)
+	}
+	return errors.Join(err, file.Close())
 }
 
 // dropBallast gives the room back.

@@ -100,7 +100,8 @@ func (r *Run) writePart(p *part, output, sealed io.Writer) error {
 		return fmt.Errorf("begin output: %w", err)
 	}
 	// The fastest level shrinks messages to a fifth at 300 MB/s.
-	compressed, err := zstd.NewWriter(sealed, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	compressed, err := zstd.NewWriter(sealed, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(512<<10))
 	if err != nil {
 		return fmt.Errorf("begin sealed journal: %w", err)
 	}
