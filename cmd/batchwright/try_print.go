@@ -93,7 +93,13 @@ func (s *tryScreen) difference(before, now *jobs.Result) []string {
 			words = append(words, clean(edit.Text))
 		}
 	}
-	return append(lines, strings.Join(words, " "))
+	switch {
+	case len(words) > 0:
+		lines = append(lines, strings.Join(words, " "))
+	case old != current:
+		lines = append(lines, "in white space alone, or far down")
+	}
+	return lines
 }
 
 // writeTryEnd prints what a try has come to, and what the whole input would.

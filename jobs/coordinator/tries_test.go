@@ -253,10 +253,11 @@ func TestTryRefuses(t *testing.T) {
 // A try leaves no goroutine behind.
 func TestTryEndsItsGoroutines(t *testing.T) { //nolint:paralleltest // it looks at all goroutines
 	ignore := goleak.IgnoreCurrent()
-	r := newRig(t, simulator.Options{})
-	r.write("job.yaml", textJob)
-	r.write("in.jsonl", lines(10))
-	r.try(5)
-	r.api.Close()
+	t.Run("try", func(t *testing.T) {
+		r := newRig(t, simulator.Options{})
+		r.write("job.yaml", textJob)
+		r.write("in.jsonl", lines(10))
+		r.try(5)
+	})
 	goleak.VerifyNone(t, ignore)
 }
