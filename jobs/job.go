@@ -31,36 +31,39 @@ type Job struct {
 // Columns chooses the output's columns.
 type Columns struct {
 	// Keep names the input's columns to keep; nil keeps all.
-	Keep []string
+	Keep []string `json:"keep"`
 	// Add maps new columns to paths into the message (".text", ".stop_reason", ".usage.input_tokens"), in file order.
-	Add []AddedColumn
+	Add []AddedColumn `json:"add,omitempty"`
 	// Prefix goes before each column that batchwright adds.
-	Prefix string
+	Prefix string `json:"prefix,omitempty"`
 }
 
 // AddedColumn is one entry of columns.add.
-type AddedColumn struct{ Name, Path string }
+type AddedColumn struct {
+	Name string `json:"name"`
+	Path string `json:"path"`
+}
 
 // Limits are the job's own bounds; a zero means none was given.
 type Limits struct {
-	Concurrency           int
-	RequestsPerMinute     int64
-	InputTokensPerMinute  int64
-	OutputTokensPerMinute int64
+	Concurrency           int   `json:"concurrency,omitempty"`
+	RequestsPerMinute     int64 `json:"requests_per_minute,omitempty"`
+	InputTokensPerMinute  int64 `json:"input_tokens_per_minute,omitempty"`
+	OutputTokensPerMinute int64 `json:"output_tokens_per_minute,omitempty"`
 	// Headroom is the share (0 to 1) of each limit left for other users of the key.
-	Headroom float64
+	Headroom float64 `json:"headroom,omitempty"`
 	// Budget is a hard bound on spend; 0 means none.
-	Budget Nanodollars
+	Budget Nanodollars `json:"budget_nusd,omitempty"`
 	// MaxFailed bounds failed records for exit code 0.
-	MaxFailed Tolerance
+	MaxFailed Tolerance `json:"max_failed"`
 	// MaxTime drains the run when it is over; 0 means none.
-	MaxTime time.Duration
+	MaxTime time.Duration `json:"max_time_ns,omitempty"`
 }
 
 // Tolerance is a number of records, or a share of all records when Share is not 0.
 type Tolerance struct {
-	Count int64
-	Share float64
+	Count int64   `json:"count,omitempty"`
+	Share float64 `json:"share,omitempty"`
 }
 
 // Exceeded reports whether failed of total records is more than the tolerance allows.

@@ -104,4 +104,4 @@ func (h *health) outsized(since time.Time, size int) bool {
 }
 
 // sizeClass groups sizes by powers of two.
-func sizeClass(size int) int { return min(bits.Len(uint(max(size, 0))), 39) } //nolint:gosec // not negative
+func sizeClass(size int) int { return min(bits.Len(uint(max(size, 0))), 39) }

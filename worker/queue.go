@@ -136,7 +136,7 @@ func (q *queue) sizes() (ready, waiting int) {
 }
 
 // byDue is a heap of records, the earliest first.
-type byDue []*record
+type byDue []*record //nolint:recvcheck // container/heap wants both
 
 func (b byDue) Len() int           { return len(b) }
 func (b byDue) Less(i, j int) bool { return b[i].due.Before(b[j].due) }

@@ -18,7 +18,7 @@ const askAbove jobs.Nanodollars = 10e9
 
 // confirm asks on a terminal before a job that is forecast to be expensive.
 func (f *runFlags) confirm(run *coordinator.Run, screen *progress) error {
-	if f.yes || f.simulated || !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stderr.Fd())) { //nolint:gosec // small numbers
+	if f.yes || f.simulated || !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stderr.Fd())) {
 		return nil
 	}
 	forecast := run.Forecast()

@@ -20,25 +20,25 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	os.Exit(execute(context.Background(), os.Args[1:]))
+	os.Exit(execute(os.Args[1:]))
 }
 
 // execute runs the command line and returns the process's exit code.
-func execute(ctx context.Context, args []string) int {
+func execute(args []string) int {
 	root := newRootCommand()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := root.ExecuteContext(context.Background())
 	var exit *exitError
 	switch {
 	case err == nil:
 		return exitComplete
 	case errors.As(err, &exit):
 		if exit.err != nil {
-			fmt.Fprintln(os.Stderr, "batchwright: "+exit.err.Error()) //nolint:errcheck // nowhere to report it
+			fmt.Fprintln(os.Stderr, "batchwright: "+exit.err.Error())
 		}
 		return exit.code
 	}
-	fmt.Fprintln(os.Stderr, "batchwright: "+err.Error()) //nolint:errcheck // nowhere to report it
+	fmt.Fprintln(os.Stderr, "batchwright: "+err.Error())
 	return exitCodeOf(err)
 }
 

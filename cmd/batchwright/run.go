@@ -176,10 +176,10 @@ func (f *runFlags) watch(ctx context.Context, ended <-chan struct{}, maxTime tim
 	case <-ended:
 		return cause
 	case cause.signal = <-signals:
-		slog.Info("stopping: calls in flight are being finished; a second signal ends them at once")
+		slog.InfoContext(ctx, "stopping: calls in flight are being finished; a second signal ends them at once")
 	case <-timeout:
 		cause.timeout = true
-		slog.Info("out of time: calls in flight are being finished")
+		slog.InfoContext(ctx, "out of time: calls in flight are being finished")
 	}
 	drained := make(chan struct{})
 	go func() {

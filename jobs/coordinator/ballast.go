@@ -27,7 +27,7 @@ func (s State) keepBallast() error {
 }
 
 func writeZeros(path string, size int) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // the state folder is the user's own
 	if err != nil {
 		return err
 	}

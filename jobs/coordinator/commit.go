@@ -18,15 +18,12 @@ const readWait = 100 * time.Millisecond
 func (r *Run) receive(ctx context.Context) error {
 	for wait := 50 * time.Millisecond; ctx.Err() == nil; {
 		batch, err := r.owner.Read(ctx, readWait)
-		if ctx.Err() != nil {
-			break
-		}
 		if err != nil {
-			slog.WarnContext(ctx, "receive results", slog.Any("error", err))
-			wait = min(2*wait, 2*time.Second)
-			if sleep(ctx, wait) != nil {
-				break
+			if ctx.Err() == nil {
+				slog.WarnContext(ctx, "receive results", slog.Any("error", err))
 			}
+			wait = min(2*wait, 2*time.Second)
+			_ = sleep(ctx, wait) // the loop looks at ctx
 			continue
 		}
 		wait = 50 * time.Millisecond

@@ -28,11 +28,10 @@ func (c *chunk) empty() bool { return len(c.requests) == 0 && len(c.own) == 0 }
 
 // feed hands out every record that has no result: those of open parts first, then the rest of the input.
 func (r *Run) feed(ctx context.Context) error {
-	err := r.feedAll(ctx)
-	if errors.Is(err, errStopping) || ctx.Err() != nil {
-		return nil
-	}
-	if err != nil {
+	if err := r.feedAll(ctx); err != nil {
+		if errors.Is(err, errStopping) {
+			return nil
+		}
 		return err
 	}
 	r.mu.Lock()

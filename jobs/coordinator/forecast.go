@@ -150,7 +150,7 @@ func (in *Input) count() (records int64, exact bool) {
 	}
 	last := in.Sample[len(in.Sample)-1].Position
 	if last.File == 0 && last.Offset > 0 && in.Files[0].Compression == "" {
-		return size * int64(last.Row) / last.Offset, false
+		return size * last.Row / last.Offset, false
 	}
 	// Compressed text shrinks to about a quarter.
 	return 4 * size * last.Row / max(last.Offset, 1), false

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -49,9 +50,8 @@ func (r *Run) resumeReading() (*part, jobs.Reader, error) {
 		return nil, nil, fmt.Errorf("read input: %w", err)
 	}
 	if skip {
-		if _, err := reader.Next(); err != nil && err != io.EOF {
-			reader.Close() //nolint:errcheck // only read
-			return nil, nil, fmt.Errorf("read input: %w", err)
+		if _, err := reader.Next(); err != nil && !errors.Is(err, io.EOF) {
+			return nil, nil, errors.Join(fmt.Errorf("read input: %w", err), reader.Close())
 		}
 	}
 	return current, reader, nil

@@ -179,8 +179,11 @@ func checkComplete(t *testing.T, output string, n int) {
 func TestRunComplete(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range map[string]func(t *testing.T) redis.UniversalClient{
-		"embedded":     nil,
-		"redis-server": func(t *testing.T) redis.UniversalClient { return redistest.Start(t) },
+		"embedded": nil,
+		"redis-server": func(t *testing.T) redis.UniversalClient {
+			t.Helper()
+			return redistest.Start(t)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -225,7 +228,10 @@ func TestStopAndContinue(t *testing.T) {
 		outcome, err := r.run(func(ctx context.Context, run *coordinator.Run, w *worker.Worker) {
 			tick := time.NewTicker(time.Millisecond)
 			defer tick.Stop()
-			for before := run.Progress().Tally.Done(); run.Progress().Tally.Done() < before+300; {
+			for p, before := run.Progress(), int64(-1); before < 0 || p.Tally.Done() < before+300; p = run.Progress() {
+				if before < 0 {
+					before = p.Tally.Done()
+				}
 				select {
 				case <-ctx.Done():
 					return

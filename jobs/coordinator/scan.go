@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"io"
 	"log/slog"
-	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -42,13 +41,17 @@ type Survey struct {
 	IllegalIDs []string
 }
 
-// Scan reads the whole input. Its memory is 8 bytes a record, for the hashes of their ids.
+// Scan reads the whole input, in bounded memory.
 func (in *Input) Scan(ctx context.Context) (*Survey, error) {
 	s := &Survey{}
 	var inference jobs.Inference
-	var ids []uint64
+	ids, err := newIDHashes()
+	if err != nil {
+		return nil, err
+	}
+	defer ids.close() //nolint:errcheck // it only held what is not needed any more
 	seed := maphash.MakeSeed()
-	err := in.each(ctx, func(record *jobs.Record) error {
+	err = in.each(ctx, func(record *jobs.Record) error {
 		s.Records++
 		if record.Problem != "" {
 			if s.Broken++; len(s.Problems) < maxProblems {
@@ -63,7 +66,9 @@ func (in *Input) Scan(ctx context.Context) (*Survey, error) {
 			return nil
 		}
 		if value, ok := record.Get(in.IDColumn); ok {
-			ids = append(ids, maphash.Bytes(seed, value))
+			if err := ids.add(maphash.Bytes(seed, value)); err != nil {
+				return err
+			}
 			if in.Batches && len(s.IllegalIDs) < maxProblems {
 				if _, problem := jobs.BatchRequest(record); problem == "" && jobs.IllegalCustomID(gjson.ParseBytes(value).Str) {
 					s.IllegalIDs = append(s.IllegalIDs, in.where(record.Position)+": "+string(value))
@@ -87,20 +92,14 @@ func (in *Input) Scan(ctx context.Context) (*Survey, error) {
 
 // duplicates names the first records that share an id. Hashes that occur twice show where to look; the ids
 // themselves, read again, decide.
-func (in *Input) duplicates(ctx context.Context, seed maphash.Seed, hashes []uint64) ([]string, error) {
-	slices.Sort(hashes)
-	suspects := make(map[uint64]bool)
-	for i := 1; i < len(hashes) && len(suspects) < maxProblems; i++ {
-		if hashes[i] == hashes[i-1] {
-			suspects[hashes[i]] = true
-		}
-	}
-	if len(suspects) == 0 {
-		return nil, nil
+func (in *Input) duplicates(ctx context.Context, seed maphash.Seed, ids *idHashes) ([]string, error) {
+	suspects, err := ids.twice(maxProblems)
+	if err != nil || len(suspects) == 0 {
+		return nil, err
 	}
 	first := make(map[string]jobs.Position)
 	var found []string
-	err := in.each(ctx, func(record *jobs.Record) error {
+	err = in.each(ctx, func(record *jobs.Record) error {
 		value, ok := record.Get(in.IDColumn)
 		if !ok || len(found) >= maxProblems || !suspects[maphash.Bytes(seed, value)] {
 			return nil
@@ -175,9 +174,6 @@ func (r *Run) scan(ctx context.Context) error {
 	}
 	if !r.manifest.Scanned {
 		survey, err := r.input.Scan(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
 		if err != nil {
 			return fmt.Errorf("scan input: %w", err)
 		}

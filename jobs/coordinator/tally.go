@@ -3,7 +3,7 @@ package coordinator
 import "github.com/batchwright/batchwright/jobs"
 
 // Tally counts how records ended and what that took.
-type Tally struct {
+type Tally struct { //nolint:recvcheck // what only reads serves copies too
 	Succeeded int64                 `json:"succeeded,omitempty"`
 	Failed    map[jobs.Reason]int64 `json:"failed,omitempty"`
 	Calls     int64                 `json:"calls,omitempty"`

@@ -198,7 +198,7 @@ func (d *decoder) uvarint() uint64 {
 	return v
 }
 
-func (d *decoder) count() int { return int(min(d.uvarint(), 1<<30)) } //nolint:gosec // bounded
+func (d *decoder) count() int { return int(min(d.uvarint(), 1<<30)) }
 
 func (d *decoder) take(n int) []byte {
 	if n < 0 || n > len(d.rest) {

@@ -16,6 +16,7 @@ import (
 
 // onBoth runs a test on the embedded Redis and on a real one.
 func onBoth(t *testing.T, test func(t *testing.T, rdb redis.UniversalClient)) {
+	t.Helper()
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
 		embedded := courier.StartEmbedded()
@@ -59,6 +60,7 @@ func join(t *testing.T, rdb redis.UniversalClient, run string) (*courier.Session
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		t.Helper()
 		owner := own(t, rdb, "r1", 0)
 		session, claimed := join(t, rdb, "r1")
 		requests := []jobs.Request{request(7), request(8)}
@@ -116,6 +118,7 @@ func TestRoundTrip(t *testing.T) {
 func TestWithdraw(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		t.Helper()
 		owner := own(t, rdb, "r2", 0)
 		first, second := owner.Next(), owner.Next()
 		for i, n := range []courier.Number{first, second} {
@@ -145,6 +148,7 @@ func TestWithdraw(t *testing.T) {
 func TestUrgentFirst(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		t.Helper()
 		owner := own(t, rdb, "r3", 0)
 		var order []courier.Number
 		for i := range 3 {
@@ -175,6 +179,7 @@ func TestUrgentFirst(t *testing.T) {
 func TestOwnership(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		t.Helper()
 		first := own(t, rdb, "r4", 3)
 		if first.Epoch() != 4 {
 			t.Errorf("epoch %d after 3, want 4", first.Epoch())

@@ -23,8 +23,6 @@ const (
 	batchField = "b"
 	// A result waits at most this long for others to travel with.
 	flushAfter = 3 * time.Millisecond
-	// A batch of this many bytes is sent at once.
-	flushBytes = 1 << 20
 )
 
 // newTask is what Asynq carries: the version and the number of a hand-out, 9 bytes.

@@ -25,13 +25,14 @@ func Start(t *testing.T) *redis.Client {
 		t.Skip("no redis-server in the PATH: tests on a real Redis are skipped")
 	}
 	// A short path: a socket's may have 107 bytes.
-	dir, err := os.MkdirTemp("", "bwredis")
+	dir, err := os.MkdirTemp("", "bwredis") //nolint:usetesting // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "s")
-	server := exec.CommandContext(context.WithoutCancel(t.Context()), program, "--port", "0", "--unixsocket", socket,
+	server := exec.CommandContext(context.WithoutCancel(t.Context()), program, //nolint:gosec // found in the PATH
+		"--port", "0", "--unixsocket", socket,
 		"--dir", dir, "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction")
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
