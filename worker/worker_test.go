@@ -185,21 +185,26 @@ func TestDeterministicFailureEnds(t *testing.T) {
 	}
 }
 
-// Hours in which every call fails cost no record and few calls.
+// An outage, of hours or minutes, costs no record and few calls.
 func TestOutageCostsTimeOnly(t *testing.T) {
 	t.Parallel()
-	for name, failure := range map[string]messages.Reply{
-		"500":     failing(500),
-		"529":     {Verdict: messages.Verdict{Kind: messages.RetryAfter, Status: 529, Pressure: messages.Overloaded}},
-		"refused": {Verdict: messages.Verdict{Kind: messages.Retry, Type: "refused"}},
+	overloaded := messages.Reply{Verdict: messages.Verdict{Kind: messages.RetryAfter, Status: 529, Pressure: messages.Overloaded}}
+	refused := messages.Reply{Verdict: messages.Verdict{Kind: messages.Retry, Type: "refused"}}
+	for name, outage := range map[string]struct {
+		failure messages.Reply
+		lasts   time.Duration
+	}{
+		"500":     {failing(500), 2 * time.Hour},
+		"529":     {overloaded, 20 * time.Minute},
+		"refused": {refused, 20 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				up := time.Now().Add(2 * time.Hour)
+				up := time.Now().Add(outage.lasts)
 				a := &api{answer: func(string) messages.Reply {
 					if time.Now().Before(up) {
-						return failure
+						return outage.failure
 					}
 					return answered()
 				}}
@@ -236,8 +241,8 @@ func TestOutageCostsTimeOnly(t *testing.T) {
 					t.Errorf("a record was charged %d attempts", attempts)
 				}
 				// Before it is noticed each record is tried some times; then one probe in 30 s.
-				if calls := len(a.of("")); calls > 40*8+2*60*2+40+20 {
-					t.Errorf("%d calls in 2 hours of outage", calls)
+				if calls := len(a.of("")); calls > 40*8+2*int(outage.lasts.Minutes())+40+20 {
+					t.Errorf("%d calls in an outage of %s", calls, outage.lasts)
 				}
 				f.stop()
 			})
