@@ -79,8 +79,8 @@ func shortObject(node json.RawMessage, path string) (json.RawMessage, error) {
 		if len(required) > 1 {
 			properties, required = append(properties, ','), append(required, ',')
 		}
-		properties = append(append(appendJSONText(properties, name), ':'), schema...)
-		required = appendJSONText(required, name)
+		properties = append(append(AppendString(properties, name), ':'), schema...)
+		required = AppendString(required, name)
 	}
 	return fmt.Appendf(nil, `{"type":"object","properties":%s},"required":%s],"additionalProperties":false}`, properties, required), nil
 }

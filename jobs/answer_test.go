@@ -168,7 +168,7 @@ func TestNewAnswerFaults(t *testing.T) {
 
 func messageOf(stopReason, text string) json.RawMessage {
 	raw := []byte(`{"type":"message","model":"claude-haiku-4-5-20251001","content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":`)
-	raw = appendJSONText(raw, text)
+	raw = AppendString(raw, text)
 	raw = append(raw, `}],"stop_reason":"`+stopReason+`","usage":{"input_tokens":10,"output_tokens":5}}`...)
 	return raw
 }

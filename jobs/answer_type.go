@@ -223,7 +223,7 @@ func conformStruct(dst []byte, v value, fields []Column) ([]byte, error) {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(appendJSONText(dst, field.Name), ':')
+		dst = append(AppendString(dst, field.Name), ':')
 		member, ok := v.member(field.Name)
 		if !ok {
 			dst = append(dst, "null"...)

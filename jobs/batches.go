@@ -66,9 +66,9 @@ func batchRow(row []Member, rec *Record, res *Result) []Member {
 		result = append(appendCompact([]byte(`{"type":"succeeded","message":`), res.Message), '}')
 	} else {
 		result = append(result, `{"type":"errored","error":{"type":"error","error":{"type":`...)
-		result = appendJSONText(result, batchErrorType(res))
+		result = AppendString(result, batchErrorType(res))
 		result = append(result, `,"message":`...)
-		result = appendJSONText(result, res.Error)
+		result = AppendString(result, res.Error)
 		result = append(result, `},"request_id":`...)
 		result = append(append(result, textOrNull(res.RequestID)...), "}}"...)
 	}

@@ -129,7 +129,7 @@ func (n *node) appendJSON(dst []byte, pointer string, places map[string]place) [
 		number, _ := jsonNumber(n.text)
 		return append(dst, number...)
 	case stringNode:
-		return appendJSONText(dst, n.text)
+		return AppendString(dst, n.text)
 	case listNode:
 		dst = append(dst, '[')
 		for i, e := range n.elements {
@@ -145,7 +145,7 @@ func (n *node) appendJSON(dst []byte, pointer string, places map[string]place) [
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = append(appendJSONText(dst, m.key), ':')
+			dst = append(AppendString(dst, m.key), ':')
 			dst = m.value.appendJSON(dst, pointer+"/"+pointerEscape.Replace(m.key), places)
 		}
 		return append(dst, '}')

@@ -194,7 +194,7 @@ func textColumn(name string, of func(*Result) string) addedColumn {
 		if text == "" {
 			return append(dst, null...)
 		}
-		return appendJSONText(dst, strings.ToValidUTF8(text, "\uFFFD"))
+		return AppendString(dst, strings.ToValidUTF8(text, "\uFFFD"))
 	}}
 }
 

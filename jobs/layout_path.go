@@ -43,7 +43,7 @@ func fillText(dst []byte, a *answered) []byte {
 	if a.res.Message == nil {
 		return append(dst, null...)
 	}
-	return appendJSONText(dst, a.words())
+	return AppendString(dst, a.words())
 }
 
 // fillFailedText gives the text of an answer that is in no column of its own.
@@ -159,7 +159,7 @@ func fillThinking(dst []byte, a *answered) []byte {
 	if thinking == "" {
 		return append(dst, null...)
 	}
-	return appendJSONText(dst, thinking)
+	return AppendString(dst, thinking)
 }
 
 // toolUses lists the tool_use blocks of a message as the API sent them; nil when there are none.

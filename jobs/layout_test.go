@@ -17,7 +17,7 @@ func object(tb testing.TB, row []Member) string {
 		if i > 0 {
 			text = append(text, ',')
 		}
-		text = append(append(appendJSONText(text, m.Name), ':'), m.Value...)
+		text = append(append(AppendString(text, m.Name), ':'), m.Value...)
 	}
 	text = append(text, '}')
 	if !json.Valid(text) {

@@ -1,12 +1,12 @@
 package jobs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 )
 
@@ -44,7 +44,11 @@ func AppendResult(dst []byte, r *Result) []byte {
 	}
 	if len(r.Message) > 0 {
 		dst = append(dst, `,"message":`...)
-		dst = append(dst, r.Message...)
+		if bytes.IndexByte(r.Message, '\n') < 0 {
+			dst = append(dst, r.Message...)
+		} else { // sealed journals are JSON lines
+			dst = appendCompact(dst, r.Message)
+		}
 	}
 	return append(dst, '}')
 }
@@ -121,12 +125,7 @@ func appendText(dst []byte, name, text string) []byte {
 	if text == "" {
 		return dst
 	}
-	dst = append(dst, name...)
-	quoted, err := jsontext.AppendQuote(dst, text)
-	if err != nil { // invalid UTF-8: AppendQuote has replaced it
-		return quoted
-	}
-	return quoted
+	return AppendString(append(dst, name...), text)
 }
 
 // appendCount appends a member with a number, nothing when it is zero.

@@ -106,7 +106,7 @@ func (c *templateCompiler) key(name string, first *bool) {
 		c.emit([]byte(","))
 	}
 	*first = false
-	c.emit(appendJSONText(nil, name))
+	c.emit(AppendString(nil, name))
 	c.emit([]byte(":"))
 }
 
@@ -148,7 +148,7 @@ func (c *templateCompiler) emit(literal []byte) {
 // template compiles one string of the body.
 func (c *templateCompiler) template(text, pointer string) error {
 	if !strings.Contains(text, "{{") {
-		c.emit(appendJSONText(nil, text))
+		c.emit(AppendString(nil, text))
 		return nil
 	}
 	c.text = text

@@ -342,7 +342,7 @@ func (r *rendering) record() value {
 		if i > 0 {
 			raw = append(raw, ',')
 		}
-		raw = appendJSONText(raw, r.rec.Fields[i].Name)
+		raw = AppendString(raw, r.rec.Fields[i].Name)
 		raw = append(raw, ':')
 		raw = append(raw, r.rec.Fields[i].Value...)
 	}

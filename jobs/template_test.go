@@ -26,7 +26,7 @@ func recordOf(tb testing.TB, object string) *Record {
 
 // bodyOf makes a request whose one message has a text.
 func bodyOf(text string) json.RawMessage {
-	return append(appendJSONText([]byte(`{"content":`), text), '}')
+	return append(AppendString([]byte(`{"content":`), text), '}')
 }
 
 func templateOf(tb testing.TB, text string) *Template {

@@ -3,6 +3,7 @@ package jobs
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -165,41 +166,18 @@ func appendUnquoted(dst, quoted []byte) []byte {
 	return dst
 }
 
-// appendQuoted appends text as a JSON string.
+// appendQuoted appends text as a JSON string: only what JSON demands is escaped, so that <, > and & reach the model as
+// they are. Invalid UTF-8 becomes U+FFFD.
 func appendQuoted(dst, text []byte) []byte {
-	dst = append(dst, '"')
-	dst = appendEscaped(dst, text)
-	return append(dst, '"')
+	dst, _ = jsontext.AppendQuote(dst, text) //nolint:errcheck // its only error, invalid UTF-8, it has replaced
+	return dst
 }
 
-// appendEscaped appends what stands between the quotes of a JSON string: only what JSON demands is escaped, so
-// that <, > and & reach the model as they are. Invalid UTF-8 becomes U+FFFD.
+// appendEscaped appends what stands between the quotes of a JSON string.
 func appendEscaped(dst, text []byte) []byte {
-	const digits = "0123456789abcdef"
-	if !utf8.Valid(text) {
-		text = bytes.ToValidUTF8(text, []byte("\uFFFD"))
-	}
-	start := 0
-	for i, c := range text {
-		if c >= ' ' && c != '"' && c != '\\' {
-			continue
-		}
-		dst = append(dst, text[start:i]...)
-		start = i + 1
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
-		}
-	}
-	return append(dst, text[start:]...)
+	start := len(dst)
+	dst = appendQuoted(dst, text)
+	return slices.Delete(dst[:len(dst)-1], start, start+1)
 }
 
 // appendCompact appends a valid JSON text without the space between its tokens; numbers, member order and the
@@ -221,8 +199,10 @@ func appendCompact(dst, text []byte) []byte {
 	return dst
 }
 
-// appendJSONText appends a Go string as a JSON string.
-func appendJSONText(dst []byte, text string) []byte { return appendQuoted(dst, []byte(text)) }
+// AppendString appends a Go string, or bytes, as a JSON string with no more escapes than JSON needs.
+func AppendString[T ~string | ~[]byte](dst []byte, text T) []byte {
+	return appendQuoted(dst, []byte(text))
+}
 
 // quoteJSON is text as a JSON string.
-func quoteJSON(text string) json.RawMessage { return appendJSONText(nil, text) }
+func quoteJSON(text string) json.RawMessage { return AppendString(nil, text) }

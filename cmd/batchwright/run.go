@@ -68,7 +68,7 @@ func (f *runFlags) run(ctx context.Context, args []string, stdout io.Writer) err
 		return usageError(err)
 	}
 	slog.SetDefault(log)
-	job, err := f.load(args)
+	job, state, err := f.open(args)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,6 @@ func (f *runFlags) run(ctx context.Context, args []string, stdout io.Writer) err
 		return err
 	}
 	defer calls.close()
-	state := f.stateOf(job)
 	lock, err := lockState(ctx, state, f.waitLock)
 	if err != nil {
 		return err

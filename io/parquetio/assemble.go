@@ -86,7 +86,7 @@ func (r *Reader) appendKey(dst []byte, key *node) []byte {
 		}
 	case len(dst) > start && dst[start] != '"':
 		text := string(dst[start:])
-		dst = appendJSONString(dst[:start], []byte(text))
+		dst = jobs.AppendString(dst[:start], []byte(text))
 	}
 	return dst
 }

@@ -217,7 +217,7 @@ func schemaOf(columns []node) jobs.Schema {
 	return schema
 }
 
-func memberName(name string) []byte { return append(appendJSONString(nil, []byte(name)), ':') }
+func memberName(name string) []byte { return append(jobs.AppendString(nil, []byte(name)), ':') }
 
 func (n *node) memberName() string {
 	name, _ := appendString(nil, n.name[:len(n.name)-1])

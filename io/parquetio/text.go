@@ -9,6 +9,8 @@ import (
 	"math/big"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/batchwright/batchwright/jobs"
 )
 
 // textForm says how a leaf's stored values become JSON texts.
@@ -89,7 +91,7 @@ func (l *leafColumn) appendText(dst []byte, v value) (out []byte, problem string
 		if !utf8.Valid(v.b) {
 			return dst, "holds text that is not UTF-8"
 		}
-		return appendJSONString(dst, v.b), ""
+		return jobs.AppendString(dst, v.b), ""
 	case textJSON:
 		if !json.Valid(v.b) || !utf8.Valid(v.b) {
 			return dst, "holds text that is no JSON"
@@ -187,34 +189,5 @@ func appendUUID(dst, stored []byte) []byte {
 	for _, part := range [...][]byte{stored[4:6], stored[6:8], stored[8:10], stored[10:]} {
 		dst = hex.AppendEncode(append(dst, '-'), part)
 	}
-	return append(dst, '"')
-}
-
-const hexDigits = "0123456789abcdef"
-
-// appendJSONString appends text, which must be UTF-8, as a JSON string with no more escapes than JSON needs.
-func appendJSONString(dst, text []byte) []byte {
-	dst = append(dst, '"')
-	start := 0
-	for i, b := range text {
-		if b >= ' ' && b != '"' && b != '\\' {
-			continue
-		}
-		dst = append(dst, text[start:i]...)
-		start = i + 1
-		switch b {
-		case '"', '\\':
-			dst = append(dst, '\\', b)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[b>>4], hexDigits[b&0x0f])
-		}
-	}
-	dst = append(dst, text[start:]...)
 	return append(dst, '"')
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/batchwright/batchwright/io/journal"
 	"github.com/batchwright/batchwright/io/store"
 	"github.com/batchwright/batchwright/jobs"
 	"github.com/batchwright/batchwright/jobs/courier"
@@ -283,31 +282,13 @@ func (r *Run) load() error {
 // loadTries reads the answers that earlier tries of this job were given, to be used for the same requests.
 func (r *Run) loadTries() error {
 	r.tries = make(map[jobs.Digest]jobs.Result)
-	err := scanTries(r.state, r.manifest.API, func(result jobs.Result) { r.tries[result.Digest] = result })
+	err := eachTry(r.state, func(try tryEntry) {
+		if try.api == r.manifest.API {
+			r.tries[try.result.Digest] = try.result
+		}
+	})
 	if err != nil {
 		return fmt.Errorf("read tries: %w", err)
 	}
 	return nil
-}
-
-// scanTries calls fn for each answer that tries against one API address were given.
-func scanTries(state State, api string, fn func(jobs.Result)) error {
-	err := journal.ScanFile(filepath.Join(state.Dir, triesFile), func(_ int64, payload []byte) error {
-		var entry struct {
-			API    string          `json:"api"`
-			Result json.RawMessage `json:"result"`
-		}
-		if err := json.Unmarshal(payload, &entry); err != nil {
-			return err
-		}
-		result, err := jobs.ParseResult(entry.Result)
-		if err == nil && entry.API == api {
-			fn(result)
-		}
-		return err
-	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }

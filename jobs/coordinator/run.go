@@ -96,7 +96,9 @@ func (r *Run) Own(ctx context.Context, rdb redis.UniversalClient) error {
 // Execute runs the run until it is complete, blocked or stopped, and leaves its state folder so that it can go on.
 // It returns an error only when it could not do even that.
 func (r *Run) Execute(ctx context.Context) (Outcome, error) {
+	r.mu.Lock()
 	r.started = time.Now()
+	r.mu.Unlock()
 	if err := r.state.keepBallast(); err != nil {
 		slog.WarnContext(ctx, "the disk is nearly full", slog.Any("error", err))
 	}

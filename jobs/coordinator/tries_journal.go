@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/batchwright/batchwright/io/journal"
 	"github.com/batchwright/batchwright/jobs"
 )
@@ -25,8 +23,7 @@ type tryEntry struct {
 // appendTry encodes an entry: {"api": "https://…", "result": {…}}, the result as in a part's journal.
 func appendTry(dst []byte, api string, result *jobs.Result) []byte {
 	dst = append(dst, `{"api":`...)
-	// The only error is text that is not UTF-8, whose bad bytes are then replaced.
-	dst, _ = jsontext.AppendQuote(dst, api) //nolint:errcheck // see above
+	dst = jobs.AppendString(dst, api)
 	dst = append(dst, `,"result":`...)
 	return append(jobs.AppendResult(dst, result), '}')
 }

@@ -16,7 +16,7 @@ type Server struct {
 	// URL is the base URL to give to clients, as "http://127.0.0.1:8787".
 	URL    string
 	http   *http.Server
-	served chan error // holds what Serve returned, once
+	served func() error // waits for Serve to end and gives what it returned
 	open   sync.WaitGroup
 }
 
@@ -33,14 +33,15 @@ func Listen(ctx context.Context, addr string, options Options) (*Server, error) 
 	server := &Server{
 		Simulator: New(options),
 		URL:       "http://" + listener.Addr().String(),
-		served:    make(chan error, 1),
 	}
 	server.http = &http.Server{
 		Handler:           server.Simulator,
 		ReadHeaderTimeout: time.Minute,
 		ConnState:         server.track,
 	}
-	go func() { server.served <- server.http.Serve(listener) }()
+	served := make(chan error, 1)
+	go func() { served <- server.http.Serve(listener) }()
+	server.served = sync.OnceValue(func() error { return <-served })
 	return server, nil
 }
 
@@ -58,7 +59,7 @@ func (s *Server) track(_ net.Conn, state http.ConnState) {
 // Close breaks the calls that are open, and waits until all have ended.
 func (s *Server) Close() error {
 	err := s.http.Close()
-	if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
+	if served := s.served(); !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}
 	s.open.Wait()
