@@ -53,13 +53,10 @@ func AppendResult(dst []byte, r *Result) []byte {
 	return append(dst, '}')
 }
 
-// ParseResult reads what AppendResult wrote. Unknown members are left out, so that a journal written by a newer
-// minor version can still be read. The result keeps no reference to data.
+// ParseResult reads what AppendResult wrote; that data is valid JSON is for the caller to know. Unknown members are left out, so that a journal written by a newer
+// minor version can still be read. The result's message lies in data.
 func ParseResult(data []byte) (Result, error) {
 	var r Result
-	if !gjson.ValidBytes(data) {
-		return r, errNotResult
-	}
 	var problem error
 	seen := false
 	gjson.ParseBytes(data).ForEach(func(key, value gjson.Result) bool {
@@ -107,7 +104,7 @@ func ParseResult(data []byte) (Result, error) {
 		case "cost_nusd":
 			r.Cost, r.Priced = Nanodollars(value.Int()), true
 		case "message":
-			r.Message = []byte(value.Raw)
+			r.Message = data[value.Index : value.Index+len(value.Raw)]
 		}
 		return problem == nil
 	})

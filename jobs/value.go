@@ -169,7 +169,7 @@ func appendUnquoted(dst, quoted []byte) []byte {
 // appendQuoted appends text as a JSON string: only what JSON demands is escaped, so that <, > and & reach the model as
 // they are. Invalid UTF-8 becomes U+FFFD.
 func appendQuoted(dst, text []byte) []byte {
-	dst, _ = jsontext.AppendQuote(dst, text) //nolint:errcheck // its only error, invalid UTF-8, it has replaced
+	dst, _ = jsontext.AppendQuote(dst, text) // its only error, invalid UTF-8, it has replaced
 	return dst
 }
 

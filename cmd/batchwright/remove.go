@@ -28,7 +28,7 @@ func newRemoveCommand() *cobra.Command {
 Output that was written stays. On a terminal it asks first; elsewhere it needs --yes.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			ask := term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) //nolint:gosec // small numbers
+			ask := term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))
 			return f.remove(args[0], ask, c.InOrStdin(), c.ErrOrStderr())
 		},
 	}

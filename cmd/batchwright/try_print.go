@@ -20,7 +20,7 @@ type tryScreen struct {
 	style  style
 }
 
-func isTerminal(file *os.File) bool { return term.IsTerminal(int(file.Fd())) } //nolint:gosec // a small number
+func isTerminal(file *os.File) bool { return term.IsTerminal(int(file.Fd())) }
 
 // bright is the ANSI code beside those of the progress lines.
 const bright = "1"

@@ -9,6 +9,9 @@ import (
 	"sync"
 )
 
+// firstRead is how much is read for an entry before its length is known: a short answer with what goes around it.
+const firstRead = 1 << 10
+
 // keptBuffer bounds the memory that a log keeps between two groups, so that one large group is not held for ever.
 const keptBuffer = 1 << 20
 
@@ -162,20 +165,26 @@ func (l *Log) ReadAt(offset int64) ([]byte, error) {
 
 // entry reads the entry at offset from r, which ends at end.
 func (l *Log) entry(r io.ReaderAt, offset, end int64) ([]byte, error) {
-	var frame [frameSize]byte
 	if offset < int64(len(header)) || offset > end-frameSize {
 		return nil, fmt.Errorf("read journal %s: no entry at byte %d", l.path, offset)
 	}
-	if _, err := r.ReadAt(frame[:], offset); err != nil {
+	// Most entries come whole with the first read.
+	first := make([]byte, min(firstRead, end-offset))
+	if _, err := r.ReadAt(first, offset); err != nil {
 		return nil, fmt.Errorf("read journal %s at byte %d: %w", l.path, offset, err)
 	}
-	length := int64(binary.LittleEndian.Uint32(frame[:]))
+	frame, payload := first[:frameSize], first[frameSize:]
+	length := int64(binary.LittleEndian.Uint32(frame))
 	if length < 1 || length > MaxEntry || length > end-offset-frameSize {
 		return nil, &CorruptError{Path: l.path, Offset: offset}
 	}
-	payload := make([]byte, length)
-	if _, err := r.ReadAt(payload, offset+frameSize); err != nil {
-		return nil, fmt.Errorf("read journal %s at byte %d: %w", l.path, offset, err)
+	if have := int64(len(payload)); have >= length {
+		payload = payload[:length:length]
+	} else {
+		payload = append(make([]byte, 0, length), payload...)[:length]
+		if _, err := r.ReadAt(payload[have:], offset+frameSize+have); err != nil {
+			return nil, fmt.Errorf("read journal %s at byte %d: %w", l.path, offset, err)
+		}
 	}
 	if crc32.Checksum(payload, castagnoli) != binary.LittleEndian.Uint32(frame[4:]) {
 		return nil, &CorruptError{Path: l.path, Offset: offset}

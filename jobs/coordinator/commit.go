@@ -46,6 +46,11 @@ func (r *Run) commit(ctx context.Context) error {
 		case d := <-r.inbox:
 			group = append(group, d)
 		case <-ctx.Done():
+			// The next coordinator need not see again what is journaled.
+			final, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			r.acked = time.Time{}
+			r.acknowledge(final, courier.Batch{}, nil)
 			return nil
 		}
 		for more := true; more; {
@@ -102,16 +107,7 @@ func (r *Run) commitGroup(ctx context.Context, group []delivery) error {
 		}
 	}
 	crashpoint.Reach("journaled")
-	if !last.Empty() {
-		numbers := make([]courier.Number, 0, len(complete))
-		for n := range complete {
-			numbers = append(numbers, n)
-		}
-		if err := r.owner.Ack(ctx, last, numbers); err != nil && ctx.Err() == nil {
-			// They stay in the stream; a later acknowledgement covers them.
-			slog.WarnContext(ctx, "acknowledge results", slog.Any("error", err))
-		}
-	}
+	r.acknowledge(ctx, last, complete)
 	crashpoint.Reach("acknowledged")
 	r.mu.Lock()
 	r.committing = false
@@ -129,6 +125,29 @@ func (r *Run) commitGroup(ctx context.Context, group []delivery) error {
 		r.block(ctx, blocked)
 	}
 	return nil
+}
+
+// ackEvery is how long acknowledgements are gathered: each is a script, and what is not acknowledged does no harm.
+const ackEvery = 50 * time.Millisecond
+
+// acknowledge lets Redis forget what is journaled, now and then.
+func (r *Run) acknowledge(ctx context.Context, last courier.Batch, complete map[courier.Number]bool) {
+	if !last.Empty() {
+		r.unacked = last
+	}
+	for n := range complete {
+		r.forgotten = append(r.forgotten, n)
+	}
+	if r.unacked.Empty() || time.Since(r.acked) < ackEvery {
+		return
+	}
+	if err := r.owner.Ack(ctx, r.unacked, r.forgotten); err != nil {
+		if ctx.Err() == nil {
+			slog.WarnContext(ctx, "acknowledge results", slog.Any("error", err)) // a later one covers them
+		}
+		return
+	}
+	r.unacked, r.forgotten, r.acked = courier.Batch{}, nil, time.Now()
 }
 
 // take books one delivery of the fleet. The caller holds the mutex.
@@ -187,7 +206,8 @@ func (r *Run) takeOwn(result *jobs.Result, touched map[*part]bool) error {
 
 // book puts a result into its part's journal. The caller holds the mutex.
 func (r *Run) book(p *part, result *jobs.Result, touched map[*part]bool) error {
-	offset, err := p.log.Append(jobs.AppendResult(nil, result))
+	r.scratch = jobs.AppendResult(r.scratch[:0], result)
+	offset, err := p.log.Append(r.scratch)
 	if err != nil {
 		return fmt.Errorf("journal record %d: %w", result.Record, err)
 	}

@@ -92,6 +92,8 @@ func (r *Run) seal(p *part) error {
 	return p.remove()
 }
 
+var newline = []byte{'\n'}
+
 // writePart writes the part's rows and its results in order.
 func (r *Run) writePart(p *part, output, sealed io.Writer) error {
 	buffered := bufio.NewWriterSize(output, 1<<18)
@@ -106,9 +108,9 @@ func (r *Run) writePart(p *part, output, sealed io.Writer) error {
 		return fmt.Errorf("begin sealed journal: %w", err)
 	}
 	var row []jobs.Member
-	for i := range p.records {
-		number := p.meta.First + int64(i)
-		record, err := p.record(number)
+	number := p.meta.First
+	err = p.spool.Scan(func(_ int64, spooled []byte) error {
+		record, err := parseRecord(number, spooled)
 		if err != nil {
 			return err
 		}
@@ -116,7 +118,11 @@ func (r *Run) writePart(p *part, output, sealed io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if _, err := compressed.Write(append(entry, '\n')); err != nil {
+		_, err = compressed.Write(entry)
+		if err == nil {
+			_, err = compressed.Write(newline)
+		}
+		if err != nil {
 			return fmt.Errorf("write sealed journal: %w", err)
 		}
 		r.input.label(&record)
@@ -124,6 +130,11 @@ func (r *Run) writePart(p *part, output, sealed io.Writer) error {
 		if err := rows.Write(row); err != nil {
 			return fmt.Errorf("write record %d: %w", number, err)
 		}
+		number++
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if err := compressed.Close(); err != nil {
 		return fmt.Errorf("write sealed journal: %w", err)

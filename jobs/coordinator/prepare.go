@@ -125,7 +125,7 @@ func describe(o Options, input *Input) (*Manifest, error) {
 		Version: stateVersion, Run: newRunID(), Job: o.Job.Name, Simulated: o.Simulated, Created: time.Now().UTC(),
 		Definition: o.Definition, API: o.BaseURL, Inputs: input.Files, Batches: input.Batches, Output: output, Format: input.Format,
 		OutputColumns: string(columns),
-		ChunkRecords:  chunkRecords, ChunkBytes: chunkBytes, PartRecords: partRecords, PartBytes: partBytes,
+		ChunkRecords:  max(chunkRecords, min(o.Job.Limits.Concurrency, 4*chunkRecords)), ChunkBytes: chunkBytes, PartRecords: partRecords, PartBytes: partBytes,
 	}
 	if o.Simulated {
 		m.API = "simulator"

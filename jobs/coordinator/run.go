@@ -32,6 +32,7 @@ type Run struct {
 	before      Tally // what earlier coordinators of this run had done
 	repeats     int64
 	reserved    jobs.Nanodollars // worst case of what is outstanding
+	scratch     []byte           // for encoding a result
 	committing  bool             // results are on their way to the disk
 	fed         bool             // every record was handed out or has its result
 	stopping    bool
@@ -40,6 +41,11 @@ type Run struct {
 	total       atomic.Int64
 	totalKnown  atomic.Bool
 	sameFailure sameFailure
+
+	// The committer's own: what is journaled and not acknowledged.
+	unacked   courier.Batch
+	forgotten []courier.Number
+	acked     time.Time
 
 	saving    sync.Mutex // held while the manifest is written
 	inbox     chan delivery

@@ -64,7 +64,7 @@ func (s State) lockTries() (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lock of tries: %w", err)
 	}
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a descriptor fits
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		err = ErrTrying
 	}

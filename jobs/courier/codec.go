@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/s2"
+	"github.com/tidwall/gjson"
 
 	"github.com/batchwright/batchwright/jobs"
 )
@@ -105,19 +106,27 @@ const (
 	kindReturned = 'b'
 )
 
-// appendDelivery adds one delivery to a batch under construction.
+// appendDelivery adds one delivery to a batch under construction: hand-out, kind, the length of the body in four
+// bytes, and the body.
 func appendDelivery(raw []byte, d *Delivery) []byte {
 	raw = binary.AppendUvarint(raw, uint64(d.Handout))
+	kind := byte(kindResult)
+	if d.Result == nil {
+		kind = kindReturned
+	}
+	raw = append(raw, kind, 0, 0, 0, 0)
+	start := len(raw)
 	if d.Result != nil {
-		raw = append(raw, kindResult)
-		return appendBytes(raw, jobs.AppendResult(nil, d.Result))
+		raw = jobs.AppendResult(raw, d.Result)
+	} else {
+		body, err := json.Marshal(d.Returned)
+		if err != nil {
+			panic(err) // a struct of numbers and strings always encodes
+		}
+		raw = append(raw, body...)
 	}
-	raw = append(raw, kindReturned)
-	body, err := json.Marshal(d.Returned)
-	if err != nil {
-		panic(err) // a struct of numbers and strings always encodes
-	}
-	return appendBytes(raw, body)
+	binary.LittleEndian.PutUint32(raw[start-4:], uint32(len(raw)-start)) //nolint:gosec // below maxDecoded
+	return raw
 }
 
 // parseDeliveries decodes a batch.
@@ -131,12 +140,15 @@ func parseDeliveries(data []byte) ([]Delivery, error) {
 	for len(d.rest) > 0 {
 		one := Delivery{Handout: Number(d.uvarint())}
 		kind := d.take(1)
-		body := d.bytes()
+		body := d.take(int(binary.LittleEndian.Uint32(d.take(4))))
 		if d.short {
 			return nil, fmt.Errorf("%w: batch of %d bytes is cut", ErrFormat, len(raw))
 		}
 		switch kind[0] {
 		case kindResult:
+			if !gjson.ValidBytes(body) {
+				return nil, fmt.Errorf("%w: a result is not JSON", ErrFormat)
+			}
 			result, err := jobs.ParseResult(body)
 			if err != nil {
 				return nil, fmt.Errorf("%w: %w", ErrFormat, err)
@@ -201,9 +213,9 @@ func (d *decoder) uvarint() uint64 {
 func (d *decoder) count() int { return int(min(d.uvarint(), 1<<30)) }
 
 func (d *decoder) take(n int) []byte {
-	if n < 0 || n > len(d.rest) {
+	if n > len(d.rest) {
 		d.short, d.rest = true, nil
-		return make([]byte, max(0, min(n, 64)))
+		return make([]byte, min(n, 64))
 	}
 	b := d.rest[:n:n]
 	d.rest = d.rest[n:]

@@ -87,7 +87,7 @@ return 'held'`)
 var ackScript = redis.NewScript(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('XTRIM', KEYS[2], 'MINID', ARGV[2])
-for i = 3, #ARGV do redis.call('HDEL', KEYS[3], ARGV[i]) end
+if #ARGV > 2 then redis.call('HDEL', KEYS[3], unpack(ARGV, 3)) end
 return 1`)
 
 // Own takes the run for this process, under an epoch later than after, and renews its hold until Close. It voids

@@ -21,8 +21,10 @@ import (
 const (
 	taskType   = "handout"
 	batchField = "b"
+	// keptBuffer bounds the memory kept for the next batch.
+	keptBuffer = 1 << 20
 	// A result waits at most this long for others to travel with.
-	flushAfter = 3 * time.Millisecond
+	flushAfter = 5 * time.Millisecond
 )
 
 // newTask is what Asynq carries: the version and the number of a hand-out, 9 bytes.
@@ -57,6 +59,7 @@ type Session struct {
 	mu      sync.Mutex
 	held    map[Number]int // claimed hand-outs → records not delivered yet
 	pending []byte         // encoded deliveries that no flush has taken
+	spare   []byte         // for pending, while the other is being sent
 	wake    chan struct{}
 
 	stop context.CancelFunc
@@ -200,12 +203,18 @@ func (s *Session) flush(ctx context.Context) {
 func (s *Session) sendAll(ctx context.Context) {
 	s.mu.Lock()
 	batch := s.pending
-	s.pending = nil
-	s.mu.Unlock()
 	if len(batch) == 0 {
+		s.mu.Unlock()
 		return
 	}
+	s.pending, s.spare = s.spare[:0], nil
+	s.mu.Unlock()
 	sealed := seal(batch)
+	if cap(batch) <= keptBuffer {
+		s.mu.Lock()
+		s.spare = batch
+		s.mu.Unlock()
+	}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		err := s.rdb.XAdd(context.WithoutCancel(ctx), &redis.XAddArgs{
 			Stream: s.keys.results(), Values: []any{batchField, sealed},
