@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -23,7 +24,7 @@ type jobFlags struct {
 }
 
 func (f *jobFlags) add(flags *pflag.FlagSet) {
-	flags.StringToStringVar(&f.vars, "var", nil, "value of one of the job's vars, as date=2026-11-22; repeatable")
+	addVarFlag(flags, &f.vars)
 	flags.StringArrayVar(&f.options.Set, "set", nil, "change a key of the job, as request.model=NAME; repeatable")
 	flags.StringVarP(&f.options.Output, "output", "o", "", "output file (.jsonl .jsonl.gz .jsonl.zst .parquet), or folder ending in /")
 	flags.StringVar(&f.options.Model, "model", "", "model, as claude-haiku-4-5-20251001")
@@ -48,6 +49,8 @@ func (f *jobFlags) load(args []string) (*jobs.Job, error) {
 		job, err = jobs.Load(args[0], f.options)
 	case len(args) == 1 && isJobFolder(args[0]):
 		job, err = jobs.Load(filepath.Join(args[0], "job.yaml"), f.options)
+	case slices.ContainsFunc(args, isJobFile):
+		return nil, usageError(fmt.Errorf("a job file takes no further arguments, and there are %d: name the input in it, or with --set input=PATH", len(args)))
 	case len(args) > 0:
 		f.options.Input = args
 		job, err = jobs.New(f.options)

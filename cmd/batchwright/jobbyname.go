@@ -13,7 +13,7 @@ import (
 
 // addNamed registers what it takes to find a run by its job file or its name.
 func (f *jobFlags) addNamed(flags *pflag.FlagSet) {
-	flags.StringToStringVar(&f.vars, "var", nil, "value of one of the job's vars, as date=2026-11-22; repeatable")
+	addVarFlag(flags, &f.vars)
 	flags.StringArrayVar(&f.options.Set, "set", nil, "change a key of the job, as columns.keep=[]; repeatable")
 	f.addState(flags)
 }
