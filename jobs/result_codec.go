@@ -12,6 +12,8 @@ import (
 
 var errNotResult = errors.New("not a result")
 
+var messageMember = []byte(`,"message":`)
+
 // AppendResult appends the result as one JSON object: the entry of a journal, specified in docs/format.md. It is
 // written by hand because it is done twice for every record: 0.4 µs against 2.5 with encoding/json.
 func AppendResult(dst []byte, r *Result) []byte {
@@ -43,7 +45,7 @@ func AppendResult(dst []byte, r *Result) []byte {
 		dst = strconv.AppendInt(dst, int64(r.Cost), 10)
 	}
 	if len(r.Message) > 0 {
-		dst = append(dst, `,"message":`...)
+		dst = append(dst, messageMember...)
 		if bytes.IndexByte(r.Message, '\n') < 0 {
 			dst = append(dst, r.Message...)
 		} else { // sealed journals are JSON lines
@@ -57,9 +59,14 @@ func AppendResult(dst []byte, r *Result) []byte {
 // minor version can still be read. The result's message lies in data.
 func ParseResult(data []byte) (Result, error) {
 	var r Result
+	// The message is the last member, and no string can hold a quote unescaped.
+	head, message, answered := bytes.Cut(data, messageMember)
+	if answered {
+		r.Message = bytes.TrimSuffix(message, []byte{'}'})
+	}
 	var problem error
 	seen := false
-	gjson.ParseBytes(data).ForEach(func(key, value gjson.Result) bool {
+	gjson.ParseBytes(head).ForEach(func(key, value gjson.Result) bool {
 		switch key.Str {
 		case "record":
 			r.Record, seen = value.Int(), true
@@ -103,8 +110,6 @@ func ParseResult(data []byte) (Result, error) {
 			r.Usage.CacheWrite1h = value.Int()
 		case "cost_nusd":
 			r.Cost, r.Priced = Nanodollars(value.Int()), true
-		case "message":
-			r.Message = data[value.Index : value.Index+len(value.Raw)]
 		}
 		return problem == nil
 	})
