@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -65,6 +66,9 @@ func newReader(in io.Reader, comma byte, at jobs.Position, longest, ahead int) (
 	}
 	return r, nil
 }
+
+// Header returns the names of the columns, in order; none for a file without a byte.
+func (r *Reader) Header() []string { return slices.Clone(r.header) }
 
 func (r *Reader) readHeader() error {
 	found, err := r.readRow()

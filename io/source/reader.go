@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 
+	"github.com/batchwright/batchwright/io/csvio"
 	"github.com/batchwright/batchwright/io/parquetio"
 	"github.com/batchwright/batchwright/jobs"
 )
@@ -33,6 +35,32 @@ func (f Files) Schema() (schema jobs.Schema, rows int64, typed bool, err error) 
 		}
 	}
 	return schema, rows, true, nil
+}
+
+// Header returns the names of the columns that the headers of CSV and TSV files give, each once, in the order in which
+// they come. They are columns also of files without a row.
+func (f Files) Header() ([]string, error) {
+	var names []string
+	for i := range f {
+		if f[i].Format != CSV && f[i].Format != TSV {
+			continue
+		}
+		file, err := f[i].open(jobs.Position{})
+		if err != nil {
+			return nil, err // names the file
+		}
+		if rows, ok := file.(*textFile).records.(*csvio.Reader); ok {
+			for _, name := range rows.Header() {
+				if !slices.Contains(names, name) {
+					names = append(names, name)
+				}
+			}
+		}
+		if err := file.Close(); err != nil {
+			return nil, fmt.Errorf("close %s: %w", f[i].Path, err)
+		}
+	}
+	return names, nil
 }
 
 // differ names the first column in which two schemas differ, or nothing.

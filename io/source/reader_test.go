@@ -287,6 +287,22 @@ func TestSchema(t *testing.T) {
 	}
 }
 
+// The columns of tables are known from their headers, without a row.
+func TestHeader(t *testing.T) {
+	t.Parallel()
+	dir := write(t, map[string]string{
+		"1.csv": "id,text\n", "2.tsv": "text\tnote\n1\t2\n", "3.csv": "", "4.jsonl": `{"other":1}`, "5.csv.gz": gzipped(t, "\"a,b\",id\n"),
+	})
+	files, err := Resolve(dir, []string{"1.csv", "2.tsv", "3.csv", "4.jsonl", "5.csv.gz"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := files.Header()
+	if diff := cmp.Diff([]string{"id", "text", "note", "a,b"}, got); err != nil || diff != "" {
+		t.Errorf("error %v, columns (-want +got):\n%s", err, diff)
+	}
+}
+
 func TestDiffer(t *testing.T) {
 	t.Parallel()
 	one, two := jobs.Schema{integer}, jobs.Schema{integer, {Name: "x"}}

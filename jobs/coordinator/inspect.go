@@ -121,7 +121,15 @@ func (in *Input) sample() error {
 		in.Rows = rows
 		return nil
 	}
-	in.Columns = inference.Schema()
+	if in.Columns = inference.Schema(); len(in.Sample) == 0 {
+		names, err := in.Files.Header()
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			in.Columns = append(in.Columns, jobs.Column{Name: name, Type: jobs.Type{Kind: jobs.KindString}})
+		}
+	}
 	return inference.Err()
 }
 

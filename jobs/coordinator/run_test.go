@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/tidwall/gjson"
 
+	"github.com/batchwright/batchwright/io/parquetio"
 	"github.com/batchwright/batchwright/jobs"
 	"github.com/batchwright/batchwright/jobs/coordinator"
 	"github.com/batchwright/batchwright/jobs/courier"
@@ -440,6 +441,27 @@ func TestEmptyInput(t *testing.T) {
 				t.Error("the output is no Parquet file")
 			}
 		})
+	}
+}
+
+// A table without a row has columns all the same: those of its header.
+func TestNoRows(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, simulator.Options{})
+	r.write("job.yaml", strings.NewReplacer("in.jsonl", "in.csv", "out.jsonl", "out.parquet").Replace(textJob))
+	r.write("in.csv", "id,text\n")
+	r.complete()
+	columns, rows, err := parquetio.ReadSchema(filepath.Join(r.dir, "out.parquet"))
+	if err != nil || rows != 0 || len(columns) < 3 {
+		t.Fatalf("output: %d rows of %v, error %v", rows, columns.Names(), err)
+	}
+	if diff := cmp.Diff([]string{"id", "text", "response"}, columns.Names()[:3]); diff != "" {
+		t.Errorf("columns of the output (-want +got):\n%s", diff)
+	}
+	r.write("in.csv", "id,txt\n")
+	var usage *coordinator.UsageError
+	if _, err := coordinator.Inspect(r.job()); !errors.As(err, &usage) || !strings.Contains(err.Error(), "txt") {
+		t.Errorf("a template over a column that the header lacks: %v", err)
 	}
 }
 

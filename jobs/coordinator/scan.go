@@ -80,7 +80,7 @@ func (in *Input) Scan(ctx context.Context) (*Survey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Columns = in.Columns; !in.Typed {
+	if s.Columns = in.Columns; !in.Typed && s.Records > 0 {
 		if err := inference.Err(); err != nil {
 			return nil, fmt.Errorf("settle column types: %w", err)
 		}
