@@ -53,7 +53,7 @@ type Manifest struct {
 	// Repeats counts calls that were paid and whose answer was not needed, as far as they came back.
 	Repeats int64 `json:"repeats,omitempty"`
 
-	replaces bool // the output is that of an earlier run of this job, which was set aside
+	replaces bool // what is at the output is an earlier run's of this job, which is to be set aside
 }
 
 // PartMeta describes a part.

@@ -67,36 +67,21 @@ func Prepare(ctx context.Context, o Options) (*Run, error) {
 	case err != nil:
 		return nil, err
 	}
+	anew := found == nil
 	if found != nil {
 		changes := found.differences(wanted)
 		// A rehearsal costs nothing, so that a changed or finished one simply begins again.
-		again := o.Simulated && (len(changes) > 0 || !found.Finished.IsZero())
-		switch {
-		case o.Fresh || again:
-			if err := o.State.setAside(time.Now(), o.Simulated); err != nil {
-				return nil, err
-			}
-		case len(changes) > 0:
+		anew = o.Fresh || o.Simulated && (len(changes) > 0 || !found.Finished.IsZero())
+		if len(changes) > 0 && !anew {
 			return nil, &ChangedError{changes}
 		}
-		if o.Fresh || again {
-			wanted.replaces = found.Output == wanted.Output && !found.Finished.IsZero()
-			found = nil
-		}
+		wanted.replaces = found.Output == wanted.Output
 	}
-	if found == nil {
-		if err := wanted.checkOutput(); err != nil {
+	if anew {
+		if err := begin(ctx, o, wanted, input, found != nil); err != nil {
 			return nil, err
 		}
 		found = wanted
-		if o.Strict || input.Batches {
-			if err := scanAhead(ctx, found, input, o.Strict); err != nil {
-				return nil, err
-			}
-		}
-		if err := o.State.writeManifest(found); err != nil {
-			return nil, err
-		}
 	}
 	r := &Run{prepared: prepared{
 		job: o.Job, state: o.State, manifest: found, input: input, acceptFailures: o.AcceptFailures,
@@ -106,6 +91,28 @@ func Prepare(ctx context.Context, o Options) (*Run, error) {
 		return nil, errors.Join(err, r.close())
 	}
 	return r, nil
+}
+
+// begin makes the state folder that of a new run. Whatever can keep the run from beginning is looked at before the
+// earlier one, if there is one, is set aside.
+func begin(ctx context.Context, o Options, m *Manifest, input *Input, earlier bool) error {
+	if err := m.checkOutput(); err != nil {
+		return err
+	}
+	if o.Strict || input.Batches {
+		if err := scanAhead(ctx, m, input, o.Strict); err != nil {
+			return err
+		}
+	}
+	if earlier {
+		if err := o.State.setAside(time.Now(), o.Simulated); err != nil {
+			return err
+		}
+		if err := m.clearOutput(); err != nil {
+			return err
+		}
+	}
+	return o.State.writeManifest(m)
 }
 
 // describe makes the manifest that a new run of the job has.
@@ -125,7 +132,7 @@ func describe(o Options, input *Input) (*Manifest, error) {
 		Version: stateVersion, Run: newRunID(), Job: o.Job.Name, Simulated: o.Simulated, Created: time.Now().UTC(),
 		Definition: o.Definition, API: o.BaseURL, Inputs: input.Files, Batches: input.Batches, Output: output, Format: input.Format,
 		OutputColumns: string(columns),
-		ChunkRecords:  max(chunkRecords, min(o.Job.Limits.Concurrency, 4*chunkRecords)), ChunkBytes: chunkBytes, PartRecords: partRecords, PartBytes: partBytes,
+		ChunkRecords:  max(chunkRecords, min(2*o.Job.Limits.Concurrency, 4*chunkRecords)), ChunkBytes: chunkBytes, PartRecords: partRecords, PartBytes: partBytes,
 	}
 	if o.Simulated {
 		m.API = "simulator"
@@ -148,15 +155,6 @@ func (m *Manifest) checkOutput() error {
 		if err == nil && len(entries) > 0 && !m.replaces {
 			return usage("output folder %s has files in it already: move them away or choose another output", dir)
 		}
-		if m.replaces {
-			for _, entry := range entries {
-				if strings.HasPrefix(entry.Name(), "part-") {
-					if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
-						return fmt.Errorf("clear output folder: %w", err)
-					}
-				}
-			}
-		}
 	} else if _, err := os.Stat(m.Output); err == nil && !m.replaces {
 		return usage("output %s exists already and is not this run's: move it away or choose another output", m.Output)
 	}
@@ -165,6 +163,26 @@ func (m *Manifest) checkOutput() error {
 		return usage("output cannot be written: %w", err)
 	}
 	return probe.Abort()
+}
+
+// clearOutput deletes the parts that an earlier run of the job left in the output folder, which would be taken for
+// the new run's. A single file stays until it is replaced.
+func (m *Manifest) clearOutput() error {
+	if !m.folder() || !m.replaces { // what another run left was refused
+		return nil
+	}
+	entries, err := os.ReadDir(m.Output)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("clear output folder: %w", err)
+	}
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), "part-") {
+			if err := os.Remove(filepath.Join(m.Output, entry.Name())); err != nil {
+				return fmt.Errorf("clear output folder: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // differences says in what a found run differs from the one that is wanted.
