@@ -152,7 +152,7 @@ func (r *Run) writePart(p *part, output, sealed io.Writer) error {
 // make one file.
 func (r *Run) partOutput(index int) string {
 	if r.manifest.folder() {
-		return filepath.Join(r.manifest.Output, fmt.Sprintf("part-%08d%s", index, r.manifest.Format.Extension()))
+		return filepath.Join(r.manifest.Output, partName(index, r.manifest.Format))
 	}
 	return r.state.partFile(index, outputSuffix)
 }

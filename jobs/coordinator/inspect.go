@@ -59,6 +59,9 @@ func Inspect(job *jobs.Job) (*Input, error) {
 	if in.Format, err = formatOf(job.Output); err != nil {
 		return nil, &UsageError{err}
 	}
+	if err := checkApart(job, in.Format); err != nil {
+		return nil, err
+	}
 	if err := in.sample(); err != nil {
 		return nil, &UsageError{err}
 	}
@@ -188,6 +191,29 @@ func outputPath(job *jobs.Job, simulated bool) (string, error) {
 		path += "/"
 	}
 	return path, nil
+}
+
+// checkApart refuses an output that the job would read as input the next time, its own or its rehearsal's.
+func checkApart(job *jobs.Job, format sink.Format) error {
+	for _, simulated := range []bool{false, true} {
+		output, err := outputPath(job, simulated)
+		if err != nil {
+			return err
+		}
+		file := output
+		if strings.HasSuffix(output, "/") {
+			file = output + partName(0, format)
+		}
+		if input, found := source.LeadsTo(job.Dir, job.Input, file); found {
+			return usage("output %s would itself be read by the input %q: write it to another folder", output, input)
+		}
+	}
+	return nil
+}
+
+// partName is the name of a part file in an output folder.
+func partName(index int, format sink.Format) string {
+	return fmt.Sprintf("part-%08d%s", index, format.Extension())
 }
 
 // label gives a record its id: the job's id column, or the number.

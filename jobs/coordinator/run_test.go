@@ -444,6 +444,34 @@ func TestEmptyInput(t *testing.T) {
 	}
 }
 
+// A job whose output its own input would lead to is refused, also where only the rehearsal's output would be read.
+func TestOutputAmongInput(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ input, output string }{
+		"the same file":      {"in.jsonl", "in.jsonl"},
+		"by a glob":          {"'*.jsonl'", "out.jsonl"},
+		"in the folder":      {".", "out.parquet"},
+		"parts by a glob":    {"['in.jsonl', 'out/*.jsonl']", "out/"},
+		"only the rehearsal": {"'*.simulated.jsonl'", "out.jsonl"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, simulator.Options{})
+			r.write("job.yaml", strings.NewReplacer("in.jsonl", test.input, "out.jsonl", test.output).Replace(textJob))
+			r.write("in.jsonl", lines(3))
+			r.write("in.simulated.jsonl", lines(3))
+			if err := os.Mkdir(filepath.Join(r.dir, "out"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			r.write("out/earlier.jsonl", lines(3))
+			var usage *coordinator.UsageError
+			if _, err := coordinator.Inspect(r.job()); !errors.As(err, &usage) || !strings.Contains(err.Error(), "would itself be read") {
+				t.Errorf("inspect: %v", err)
+			}
+		})
+	}
+}
+
 // A table without a row has columns all the same: those of its header.
 func TestNoRows(t *testing.T) {
 	t.Parallel()
