@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +34,8 @@ type Input struct {
 	Files source.Files
 	// Sample holds the first records, broken ones included.
 	Sample []jobs.Record
-	// Columns are the input's, in full for typed formats, else those of the sample.
+	// Columns are the input's, in full for typed formats, else those of the sample, or of all records where the job names
+	// one that the sample lacks.
 	Columns jobs.Schema
 	// Typed is set when Columns come from the files' own schema.
 	Typed bool
@@ -65,24 +67,58 @@ func Inspect(job *jobs.Job) (*Input, error) {
 	if err := in.sample(); err != nil {
 		return nil, &UsageError{err}
 	}
+	if err := in.check(job); err != nil {
+		if in.Typed || len(in.Sample) < sampleRecords {
+			return nil, err
+		}
+		// A column that few records have may come after the sample, so all of the input has a say before a name is refused.
+		if err := in.widen(); err != nil {
+			return nil, &UsageError{err}
+		}
+		if err := in.check(job); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// check holds the names in the job against the columns, and settles what follows from them.
+func (in *Input) check(job *jobs.Job) error {
 	if err := in.chooseID(job); err != nil {
-		return nil, err
+		return err
 	}
 	if job.Request == nil {
 		if !in.isBatches() {
-			return nil, usage("the job has no request, and the input is not in the Message Batches format " +
+			return usage("the job has no request, and the input is not in the Message Batches format " +
 				"({\"custom_id\": …, \"params\": {…}} on each line): add a request to the job")
 		}
 		in.Batches = true
 	} else if len(in.Columns) > 0 {
 		if err := job.Request.Check(in.Columns.Names()); err != nil {
-			return nil, &UsageError{err}
+			return &UsageError{err}
 		}
 	}
+	var err error
 	if in.Layout, err = job.Layout(in.Columns, in.Batches); err != nil {
-		return nil, &UsageError{err}
+		return &UsageError{err}
 	}
-	return in, nil
+	return nil
+}
+
+// widen makes Columns those of the whole input.
+func (in *Input) widen() error {
+	var inference jobs.Inference
+	err := in.each(context.Background(), func(record *jobs.Record) error {
+		if record.Problem == "" {
+			inference.Add(record.Fields)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	in.Columns = inference.Schema()
+	return inference.Err()
 }
 
 // formatOf is the format of an output path; a folder's part files are JSONL unless its name says otherwise.

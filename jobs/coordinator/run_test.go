@@ -444,6 +444,32 @@ func TestEmptyInput(t *testing.T) {
 	}
 }
 
+// A column that few records have is known wherever it first comes; one that no record has is refused.
+func TestColumnAfterTheSample(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(job string) string{
+		"in the request": func(job string) string {
+			return strings.Replace(job, "{{.text}}", `{{.text}} {{default 'none' .note}}`, 1)
+		},
+		"id":   func(job string) string { return job + "id: note\n" },
+		"kept": func(job string) string { return job + "columns: {keep: [id, note]}\n" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, simulator.Options{})
+			r.write("job.yaml", strings.ReplaceAll(change(textJob), "'none'", `\"none\"`))
+			r.write("in.jsonl", lines(300)+`{"id":"r300","text":"question 300","note":"late"}`+"\n")
+			r.complete()
+			checkComplete(t, r.read("out.jsonl"), 301)
+			r.write("in.jsonl", lines(301))
+			var usage *coordinator.UsageError
+			if _, err := coordinator.Inspect(r.job()); !errors.As(err, &usage) || !strings.Contains(err.Error(), `no column "note"`) {
+				t.Errorf("a column that no record has: %v", err)
+			}
+		})
+	}
+}
+
 // A job whose output its own input would lead to is refused, also where only the rehearsal's output would be read.
 func TestOutputAmongInput(t *testing.T) {
 	t.Parallel()
