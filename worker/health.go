@@ -9,6 +9,10 @@ import (
 // outageAfter is how long calls must fail for a while, with no success, before the run waits.
 const outageAfter = 30 * time.Second
 
+// starvedAfter is how long rate limits must refuse every record before a probe looks whether they refuse everything.
+// A limit per minute has filled up many times by then, so that what is still refused asks for more than there is.
+const starvedAfter = 10 * time.Minute
+
 // health knows whether the API is up, from the calls of all records together. It decides to whom a failed attempt
 // is charged: to the record when others succeeded after it, to nobody when a probe confirmed an outage.
 type health struct {
@@ -17,20 +21,49 @@ type health struct {
 	failing   time.Time     // of the first failure since then; zero when there was none
 	outage    time.Time     // when an outage was last confirmed
 	over      chan struct{} // closed when the outage that is on ends; nil while none is
-	model     string        // of the latest failed request, for the probe
+	refusing  time.Time     // of the first refusal by a rate limit since a record was answered; zero when there was none
+	model     string        // of the latest request that was not answered, for the probe
 	successes [40]time.Time
 }
 
-// succeeded notes a call that the API answered, of a request of so many bytes.
+// succeeded notes a record's call that the API answered, of a request of so many bytes.
 func (h *health) succeeded(now time.Time, size int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.answered(now)
+	h.refusing = time.Time{}
+	h.successes[sizeClass(size)] = now
+}
+
+// probed notes a probe that found the API up, and whether the rate limits let it pass. It is smaller than any record.
+func (h *health) probed(now time.Time, passed bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.answered(now)
+	if passed {
+		h.successes[0] = now
+	}
+}
+
+// answered ends an outage. The caller holds the mutex.
+func (h *health) answered(now time.Time) {
 	h.success, h.failing = now, time.Time{}
 	if h.over != nil {
 		close(h.over)
 		h.over = nil
 	}
-	h.successes[sizeClass(size)] = now
+}
+
+// refused notes a record that a rate limit refused and reports whether that has been so for every record for so long
+// that a probe must look whether anything passes.
+func (h *health) refused(now time.Time, model string) (starved bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.model = model
+	if h.refusing.IsZero() {
+		h.refusing = now
+	}
+	return now.Sub(h.refusing) >= starvedAfter
 }
 
 // failed notes a transient failure and reports whether calls have now failed for so long that a probe must decide.

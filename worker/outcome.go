@@ -134,6 +134,9 @@ func (w *Worker) heldBack(r *record, now time.Time, reply *messages.Reply) {
 		wait = max(100*time.Millisecond, backoff(int(w.refused.Add(1))/w.slots+1, w.random))
 	}
 	w.limiter.Hold(now.Add(wait), "rate limit (HTTP 429)")
+	if w.health.refused(now, gjson.GetBytes(r.Body, "model").String()) {
+		w.probe() // nothing else may be left that could pass in its place
+	}
 	// The hold keeps it from being called; it goes first when that is over.
 	if !w.queue.push(true, r) {
 		w.giveBack(r)

@@ -117,7 +117,7 @@ func (w *Worker) up() bool {
 		if out, failing, _ := w.health.since(); out {
 			slog.Info("outage over", slog.Duration("lasted", now.Sub(failing).Round(time.Second)))
 		}
-		w.health.succeeded(now, len(body))
+		w.health.probed(now, reply.Kind == messages.Answered)
 		return true
 	case reply.Kind != messages.Cancelled:
 		if out, failing, _ := w.health.since(); !out {

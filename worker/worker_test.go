@@ -314,6 +314,43 @@ func TestTooLarge(t *testing.T) {
 	})
 }
 
+// Requests that are too large for the account's rate limit end also when nothing else is left that would pass in their
+// place, and a limit that refuses everything for a while costs no record.
+func TestTooLargeAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		a := &api{}
+		a.answer = func(body string) messages.Reply {
+			time.Sleep(10 * time.Millisecond)
+			large := strings.Contains(body, "record-4-") || strings.Contains(body, "record-5-")
+			if large || time.Since(began) < 30*time.Minute {
+				return limited(5 * time.Second)
+			}
+			return answered()
+		}
+		all := requests(6)
+		all[4], all[5] = body(4, 50_000), body(5, 50_000)
+		f := start(t, a, jobs.Limits{Concurrency: 6}, all...)
+		got := f.collect(6, 2*time.Hour)
+		if len(got) != 6 {
+			t.Errorf("%d of 6 records ended", len(got))
+		}
+		if n := succeededCount(got); n != 4 {
+			t.Errorf("%d of 4 others succeeded", n)
+		}
+		for _, d := range got {
+			if d.Record() >= 4 && (d.Result == nil || d.Result.Reason != jobs.ReasonTooLarge) {
+				t.Errorf("large record %d ended as %+v", d.Record(), d)
+			}
+		}
+		if probes := len(a.of("ping")); probes > 400 {
+			t.Errorf("%d probes", probes)
+		}
+		f.stop()
+	})
+}
+
 // A dead key gives every record back, unanswered, and stops calls within a round.
 func TestBlocked(t *testing.T) {
 	t.Parallel()
