@@ -48,7 +48,7 @@ func writePlan(w io.Writer, p *coordinator.Plan) error {
 	row("broken", formatCount(p.Survey.Broken)+because(p.Survey.Broken > 0, "they fail as bad_input; --strict refuses them"))
 	list("", p.Survey.Problems)
 	if p.Unaskable > 0 {
-		row("no request", formatCount(p.Unaskable)+" (they fail as bad_input)")
+		row("no request", formatCount(p.Unaskable)+" (they fail as bad_input; --strict refuses them)")
 		list("", p.UnaskableAt)
 	}
 	list("same id", p.Survey.Duplicates)

@@ -50,7 +50,7 @@ the run began · 7 out of limits.max_time · 130, 143 interrupted.`,
 	f.add(flags)
 	flags.BoolVar(&f.fresh, "fresh", false, "set an earlier run of this job aside and begin anew")
 	flags.BoolVar(&f.acceptFailures, "accept-failures", false, "go on although the first records were all refused alike")
-	flags.BoolVar(&f.strict, "strict", false, "refuse input with broken records before any call")
+	flags.BoolVar(&f.strict, "strict", false, "refuse input with records that can't be read or asked before any call")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask before a job that is forecast to cost over $10")
 	flags.DurationVar(&f.waitLock, "wait-lock", 0, "wait so long for another process that runs this job")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")

@@ -100,7 +100,7 @@ func begin(ctx context.Context, o Options, m *Manifest, input *Input, earlier bo
 		return err
 	}
 	if o.Strict || input.Batches {
-		if err := scanAhead(ctx, m, input, o.Strict); err != nil {
+		if err := scanAhead(ctx, m, input, o.Job, o.Strict); err != nil {
 			return err
 		}
 	}

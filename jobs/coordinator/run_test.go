@@ -284,8 +284,8 @@ func TestBadInput(t *testing.T) {
 
 	r.args.Fresh, r.args.Strict = true, true
 	var bad *coordinator.BadInputError
-	if _, err := r.run(nil); !errors.As(err, &bad) {
-		t.Errorf("--strict: %v, want a BadInputError", err)
+	if _, err := r.run(nil); !errors.As(err, &bad) || !strings.Contains(err.Error(), "3 of 5 records") || len(bad.Problems) != 3 {
+		t.Errorf("--strict: %v, want a BadInputError that names 3 of 5 records", err)
 	}
 }
 

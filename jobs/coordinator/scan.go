@@ -147,14 +147,17 @@ func (in *Input) where(at jobs.Position) string {
 }
 
 // scanAhead reads the whole input before the first call, for what must be refused before one.
-func scanAhead(ctx context.Context, m *Manifest, in *Input, strict bool) error {
+func scanAhead(ctx context.Context, m *Manifest, in *Input, job *jobs.Job, strict bool) error {
 	survey, err := in.Scan(ctx)
 	if err != nil {
 		return err
 	}
+	if strict {
+		if err := in.refuseBroken(ctx, job); err != nil {
+			return err
+		}
+	}
 	switch {
-	case strict && survey.Broken > 0:
-		return &BadInputError{fmt.Sprintf("--strict: %d records are broken", survey.Broken), survey.Problems}
 	case in.Batches && len(survey.Duplicates) > 0:
 		return &BadInputError{"the Message Batches format needs a custom_id of its own for each record", survey.Duplicates}
 	case in.Batches && len(survey.IllegalIDs) > 0:
@@ -162,6 +165,26 @@ func scanAhead(ctx context.Context, m *Manifest, in *Input, strict bool) error {
 	}
 	m.Scanned, m.Records, m.Columns = true, survey.Records, survey.Columns
 	return nil
+}
+
+// refuseBroken refuses input with records that would fail without a call: those that can't be read, and those that
+// no request can be made of.
+func (in *Input) refuseBroken(ctx context.Context, job *jobs.Job) error {
+	var records, broken int64
+	var first []string
+	err := in.each(ctx, func(record *jobs.Record) error {
+		records++
+		if _, problem := in.Request(job, record); problem != "" {
+			if broken++; len(first) < maxProblems {
+				first = append(first, in.where(record.Position)+": "+problem)
+			}
+		}
+		return nil
+	})
+	if err == nil && broken > 0 {
+		err = &BadInputError{fmt.Sprintf("--strict refuses %d of %d records, which would fail without a call", broken, records), first}
+	}
+	return err
 }
 
 // scan reads the whole input beside the calls: it counts the records, and settles the output's columns before the
