@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -18,6 +19,7 @@ const maxRefusals = 10
 func (w *Worker) conclude(r *record, reply *messages.Reply, stopReason, model string, usage jobs.Usage) {
 	now := time.Now()
 	r.latestStatus, r.latestRequestID, r.latestError = reply.Status, reply.RequestID, describe(reply)
+	r.latestLatency = reply.Latency
 	w.settleUnproven(r)
 	switch reply.Kind {
 	case messages.Answered:
@@ -26,21 +28,20 @@ func (w *Worker) conclude(r *record, reply *messages.Reply, stopReason, model st
 		r.Attempts += r.unproven + 1
 		w.deliver(r, &jobs.Result{
 			Status: jobs.Succeeded, Message: reply.Message, Usage: usage, StopReason: stopReason, Model: model,
-			Latency: reply.Latency,
 		})
 		w.release()
 	case messages.Rejected:
 		// The service is up: it read the request and said no.
 		w.health.succeeded(now, len(r.Body))
 		r.Attempts += r.unproven + 1
-		w.deliver(r, &jobs.Result{Status: jobs.Failed, Reason: reply.Reason, Error: r.latestError, Latency: reply.Latency})
+		w.deliver(r, &jobs.Result{Status: jobs.Failed, Reason: reply.Reason, Error: r.latestError})
 		w.release()
 	case messages.Retry:
 		w.failed(r, now, reply.Wait)
 	case messages.RetryAfter:
 		w.heldBack(r, now, reply)
 	case messages.Blocked:
-		w.block(reply.Remedy)
+		w.block(reply)
 		w.giveBack(r)
 	case messages.Cancelled:
 		w.giveBack(r)
@@ -66,7 +67,7 @@ func describe(reply *messages.Reply) string {
 func (w *Worker) deliver(r *record, result *jobs.Result) {
 	result.Record, result.Digest, result.FinishedAt = r.Record, r.Digest, time.Now()
 	result.Attempts, result.Calls = r.Attempts, r.Calls
-	result.HTTPStatus, result.RequestID = r.latestStatus, r.latestRequestID
+	result.HTTPStatus, result.RequestID, result.Latency = r.latestStatus, r.latestRequestID, r.latestLatency
 	w.session.Deliver(courier.Delivery{Handout: r.handout, Result: result})
 }
 
@@ -123,7 +124,7 @@ func (w *Worker) heldBack(r *record, now time.Time, reply *messages.Reply) {
 	r.lastRefusal = now
 	if r.Refusals >= maxRefusals {
 		w.deliver(r, &jobs.Result{
-			Status: jobs.Failed, Reason: jobs.ReasonTooLarge, Latency: reply.Latency,
+			Status: jobs.Failed, Reason: jobs.ReasonTooLarge,
 			Error: fmt.Sprintf("the rate limit refused this request %d times while smaller ones passed", r.Refusals),
 		})
 		return
@@ -159,8 +160,10 @@ func (w *Worker) settleUnproven(r *record) {
 }
 
 // block stops all calls until a person has acted.
-func (w *Worker) block(remedy string) {
-	if w.blocked.CompareAndSwap(nil, &remedy) {
+func (w *Worker) block(reply *messages.Reply) {
+	if w.blocked.CompareAndSwap(nil, &reply.Remedy) {
+		// The remedy fits all accounts; what the API says names the model, the limit or the date.
+		slog.Warn("the API refuses all calls", slog.String("answer", describe(reply)))
 		w.stop()
 	}
 }

@@ -111,7 +111,7 @@ func (w *Worker) up() bool {
 	now := time.Now()
 	switch {
 	case reply.Kind == messages.Blocked:
-		w.block(reply.Remedy)
+		w.block(&reply)
 	case reply.Kind == messages.Answered, reply.Kind == messages.Rejected,
 		reply.Kind == messages.RetryAfter && reply.Pressure != messages.Overloaded:
 		if out, failing, _ := w.health.since(); out {

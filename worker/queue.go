@@ -24,6 +24,7 @@ type record struct {
 	latestError     string
 	latestStatus    int
 	latestRequestID string
+	latestLatency   time.Duration
 }
 
 // queue holds the records that are not in flight: ready ones in order, waiting ones by the time they are due.

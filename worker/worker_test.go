@@ -51,7 +51,9 @@ func answered() messages.Reply {
 }
 
 func failing(status int) messages.Reply {
-	return messages.Reply{Verdict: messages.Verdict{Kind: messages.Retry, Status: status, Type: "api_error", Message: "no"}}
+	return messages.Reply{
+		Verdict: messages.Verdict{Kind: messages.Retry, Status: status, Type: "api_error", Message: "no"}, Latency: time.Second,
+	}
 }
 
 func limited(wait time.Duration) messages.Reply {
@@ -170,8 +172,8 @@ func TestDeterministicFailureEnds(t *testing.T) {
 					got = append(got, more...)
 				}
 				last := got[len(got)-1].Result
-				if last == nil || last.Reason != jobs.ReasonExhausted || last.Attempts != 8 || last.Calls != 8 {
-					t.Errorf("record 0 ended as %+v, want exhausted after 8 attempts", last)
+				if last == nil || last.Reason != jobs.ReasonExhausted || last.Attempts != 8 || last.Calls != 8 || last.Latency != time.Second {
+					t.Errorf("record 0 ended as %+v, want exhausted after 8 attempts, the last of a second", last)
 				}
 				if n := succeededCount(got); n != others {
 					t.Errorf("%d of %d others succeeded", n, others)

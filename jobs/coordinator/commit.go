@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/batchwright/batchwright/internal/crashpoint"
@@ -276,18 +277,22 @@ func (s *sameFailure) add(result *jobs.Result) {
 		return // its input was broken: the API was not asked
 	}
 	s.ended++
-	rejected := result.Reason == jobs.ReasonRejected && result.HTTPStatus >= 400 && result.HTTPStatus < 500
-	if !rejected || s.status != 0 && result.HTTPStatus != s.status {
+	if !refused(result) || s.status != 0 && result.HTTPStatus != s.status {
 		s.broken = true
 	}
 	s.status, s.text = result.HTTPStatus, result.Error
 }
 
+// refused reports whether the API said no to a request for what is in it. A rate limit's no comes from its size.
+func refused(result *jobs.Result) bool {
+	return (result.Reason == jobs.ReasonRejected || result.Reason == jobs.ReasonTooLarge) &&
+		result.HTTPStatus >= 400 && result.HTTPStatus < 500 && result.HTTPStatus != http.StatusTooManyRequests
+}
+
 // resume takes up what an earlier coordinator saw.
 func (s *sameFailure) resume(t Tally) {
-	rejected := t.Failed[jobs.ReasonRejected]
-	s.ended = rejected
-	s.broken = t.Done() > rejected+t.Failed[jobs.ReasonBadInput]
+	s.ended = t.Failed[jobs.ReasonRejected] + t.Failed[jobs.ReasonTooLarge]
+	s.broken = t.Done() > s.ended+t.Failed[jobs.ReasonBadInput]
 	s.text = "show --failed lists them"
 }
 

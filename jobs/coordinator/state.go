@@ -152,6 +152,9 @@ type Holder struct {
 type HeldError struct{ Holder Holder }
 
 func (e *HeldError) Error() string {
+	if e.Holder.PID == 0 {
+		return "this job is being run by another process: wait for it (--wait-lock 10m) or stop it"
+	}
 	return fmt.Sprintf("this job is being run by process %d on %s, since %s: wait for it (--wait-lock 10m) or stop it",
 		e.Holder.PID, e.Holder.Host, e.Holder.Started.Local().Format("2006-01-02 15:04:05"))
 }
