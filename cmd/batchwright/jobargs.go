@@ -26,7 +26,7 @@ type jobFlags struct {
 func (f *jobFlags) add(flags *pflag.FlagSet) {
 	addVarFlag(flags, &f.vars)
 	flags.StringArrayVar(&f.options.Set, "set", nil, "change a key of the job, as request.model=NAME; repeatable")
-	flags.StringVarP(&f.options.Output, "output", "o", "", "output file (.jsonl .jsonl.gz .jsonl.zst .parquet), or folder ending in /")
+	flags.StringVarP(&f.options.Output, "output", "o", "", "output file (.jsonl .jsonl.gz .jsonl.zst .parquet), or folder ending in / (.parquet/ for Parquet)")
 	flags.StringVar(&f.options.Model, "model", "", "model, as claude-haiku-4-5-20251001")
 	flags.StringVar(&f.options.Prompt, "prompt", "", "prompt, a template: 'Summarise: {{.text}}'")
 	flags.StringVar(&f.options.System, "system", "", "system prompt, a template")

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/batchwright/batchwright/jobs"
 	"github.com/batchwright/batchwright/jobs/coordinator"
 	"github.com/batchwright/batchwright/worker"
@@ -29,7 +31,11 @@ func summaryOf(job *jobs.Job, o coordinator.Outcome, cause stopCause, simulated 
 		Records: max(o.Total, t.Done()), RecordsKnown: o.TotalKnown, Done: t.Done(), Succeeded: t.Succeeded, Failed: t.Done() - t.Succeeded,
 		Reused: t.Reused, FailedByReason: t.Failed, Calls: t.Calls, Retries: t.Retries, Repeats: o.Repeats,
 		Tokens: t.Usage, Cost: t.Cost, Priced: t.Unpriced == 0, Ended: t.Done(), Elapsed: o.Elapsed,
-		Outputs: []string{o.Output},
+	}
+	// Parts can be seen as they are sealed; a single file is there when the run is complete, and what has its name until
+	// then is another run's.
+	if o.Complete || strings.HasSuffix(o.Output, "/") {
+		s.Outputs = []string{o.Output}
 	}
 	if !s.Priced && job.Request != nil {
 		s.Unpriced = job.Request.Model()

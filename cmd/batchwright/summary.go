@@ -24,7 +24,8 @@ const (
 	outcomeTimedOut             = "timed_out"
 )
 
-// summary is what a run command has come to. Counts are of the whole run; Ended, Calls, Retries, Repeats and Elapsed of this process.
+// summary is what a run command has come to. Counts and Elapsed are of the whole run; of calls that led to no result
+// only those of this process are known.
 type summary struct {
 	Job, RunID string
 	// Outcome is one of the outcomes above; ExitCode what the process ends with.
@@ -50,7 +51,7 @@ type summary struct {
 	// Ended counts the records that got their result within Elapsed.
 	Ended   int64
 	Elapsed time.Duration
-	// Outputs are paths or URLs as the job names them.
+	// Outputs are the paths where output can be seen: none when there is none yet.
 	Outputs []string
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/batchwright/batchwright/jobs"
+	"github.com/batchwright/batchwright/jobs/coordinator"
 )
 
 func summaries() []summary {
@@ -148,5 +149,28 @@ func TestFormats(t *testing.T) {
 		if got := formatRate(rate); got != want {
 			t.Error(fmt.Sprint(rate), got, want)
 		}
+	}
+}
+
+// An output is named only where it can be seen: a single file has its name when the run is complete.
+func TestSummaryNamesOutput(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		output   string
+		complete bool
+		want     []string
+	}{
+		"a file, complete":     {"out.jsonl", true, []string{"out.jsonl"}},
+		"a file, incomplete":   {"out.jsonl", false, nil},
+		"a folder, complete":   {"out/", true, []string{"out/"}},
+		"a folder, incomplete": {"out/", false, []string{"out/"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			outcome := coordinator.Outcome{Complete: test.complete, Progress: coordinator.Progress{Output: test.output}}
+			if diff := cmp.Diff(test.want, summaryOf(&jobs.Job{}, outcome, stopCause{timeout: true}, false).Outputs); diff != "" {
+				t.Errorf("outputs (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
