@@ -233,6 +233,9 @@ func (w *Worker) stop() {
 // Abort ends the calls in flight; their records go back. They may have been answered and billed.
 func (w *Worker) Abort() { w.abort() }
 
+// failingAfter is how long no call must succeed before that is worth telling: single failures are everyday.
+const failingAfter = 5 * time.Second
+
 // Stats say what a worker is doing.
 type Stats struct {
 	InFlight, Waiting int
@@ -248,10 +251,16 @@ func (w *Worker) Stats() Stats {
 	waiting += len(w.parked)
 	w.parkedMu.Unlock()
 	s := Stats{InFlight: int(w.inFlight.Load()), Waiting: waiting, Calls: w.made.Load(), Retries: w.retries.Load()}
-	if out, failing, _ := w.health.since(); out {
+	out, failing, _ := w.health.since()
+	state := w.limiter.State()
+	switch {
+	case out:
 		s.Why = fmt.Sprintf("the API has been failing since %s; probing it", failing.Local().Format(time.TimeOnly))
-	} else if state := w.limiter.State(); state.Bound != ratelimit.BoundByConcurrency {
+	case !failing.IsZero() && time.Since(failing) >= failingAfter:
+		s.Why = fmt.Sprintf("the API has been failing since %s; trying again", failing.Local().Format(time.TimeOnly))
+	case state.Bound != ratelimit.BoundByNothing && state.Bound != ratelimit.BoundByConcurrency:
 		s.Why = state.Why()
+		s.Waiting += state.Waiting
 	}
 	return s
 }

@@ -252,6 +252,39 @@ func TestOutageCostsTimeOnly(t *testing.T) {
 	}
 }
 
+// Whoever watches is told what calls wait for, and how many do.
+func TestSaysWhatCallsWaitFor(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		reply messages.Reply
+		after time.Duration
+		why   string
+	}{
+		"single failures":  {failing(500), 3 * time.Second, ""},
+		"failing for long": {failing(500), 10 * time.Second, "trying again"},
+		"outage":           {failing(500), 2 * time.Minute, "probing"},
+		"rate limit":       {limited(time.Minute), 10 * time.Second, "429"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := start(t, &api{answer: func(string) messages.Reply { return test.reply }}, jobs.Limits{}, requests(10)...)
+				time.Sleep(test.after)
+				synctest.Wait()
+				got := f.worker.Stats()
+				if !strings.Contains(got.Why, test.why) || (got.Why == "") != (test.why == "") {
+					t.Errorf("waiting for %q, want %q in it", got.Why, test.why)
+				}
+				// In an outage they may have gone back to the coordinator.
+				if got.Waiting != 10 && name != "outage" {
+					t.Errorf("%d waiting, want 10", got.Waiting)
+				}
+				f.stop()
+			})
+		})
+	}
+}
+
 // A 429 holds every call until its retry-after, and costs no attempt.
 func TestRateLimitHoldsAll(t *testing.T) {
 	t.Parallel()

@@ -153,6 +153,10 @@ func (f *runFlags) execute(ctx context.Context, run *coordinator.Run, calls *end
 	<-showing
 	close(watching)
 	<-done
+	// Calls of which no result came count as well.
+	made := calling.Stats()
+	outcome.Tally.Calls = outcome.Before.Calls + made.Calls
+	outcome.Tally.Retries = outcome.Before.Retries + made.Retries
 	return outcome, cause, err
 }
 

@@ -1,0 +1,23 @@
+package main
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+// A run that is blocked at once tells of the calls that it made, and fails no record.
+func TestBlockedSummary(t *testing.T) {
+	t.Parallel()
+	c := newCommandLine(t)
+	stdout, stderr, code := c.run("run", "{}/job.yaml", "--sim-key", "another", "--json", "--quiet")
+	if code != exitBlocked {
+		t.Fatalf("exit code %d, want %d:\n%s", code, exitBlocked, stderr)
+	}
+	var got struct{ Calls, Failed, Done int64 }
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Calls == 0 || got.Done > 1 { // one of its lines is broken
+		t.Errorf("summary: %s, want the calls that were refused, and at most the broken line done", stdout)
+	}
+}
