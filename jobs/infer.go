@@ -1,8 +1,10 @@
 package jobs
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -130,6 +132,10 @@ func (e *evidence) add(text json.RawMessage, column *inferredColumn, depth int) 
 	case '{':
 		e.saw |= sawObject
 	default:
+		if beyondFloat(text[at:]) {
+			e.giveUp() // no number type of any format holds it
+			return
+		}
 		e.saw |= numberSighting(text[at:])
 	}
 	if e.mixed() || depth >= maxInferredDepth {
@@ -221,6 +227,17 @@ func (e *evidence) settle() Type {
 	default:
 		return Type{Kind: KindString}
 	}
+}
+
+// beyondFloat reports whether a JSON number is larger than a 64-bit float can be, about 1.8e308. Underflow is none: it
+// reads as zero.
+func beyondFloat(text []byte) bool {
+	const safeDigits = 308
+	if len(text) <= safeDigits && !bytes.ContainsAny(text, "eE") {
+		return false
+	}
+	_, err := strconv.ParseFloat(string(bytes.TrimSpace(text)), 64)
+	return err != nil
 }
 
 // numberSighting says which sort of number a JSON number is, from its digits alone.
