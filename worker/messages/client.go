@@ -139,7 +139,7 @@ func (c *Client) Close() { c.transport.CloseIdleConnections() }
 type Reply struct {
 	Verdict
 	// Message is the complete Message as the server sent it, unknown fields included; for a stream, the same put
-	// together. Nil unless Answered.
+	// together. Only the credential, should a server repeat it there, is hidden. Nil unless Answered.
 	Message json.RawMessage
 	// Header is the answer's; nil when no answer began. ParseRateLimits reads the limits in it.
 	Header http.Header
@@ -156,7 +156,7 @@ func (c *Client) Call(ctx context.Context, body []byte) Reply {
 	answer.Now, answer.Secret = time.Now(), c.secret
 	reply.Verdict = Classify(answer)
 	if reply.Kind == Answered {
-		reply.Message = bytes.TrimSpace(answer.Body)
+		reply.Message = hide(bytes.TrimSpace(answer.Body), c.secret)
 	}
 	return reply
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tidwall/gjson"
 	"go.uber.org/goleak"
 
 	"github.com/batchwright/batchwright/worker/messages"
@@ -375,6 +376,26 @@ func TestReplyHidesSecret(t *testing.T) {
 		if strings.Contains(text, key[:12]) {
 			t.Errorf("shows the key: %s", text)
 		}
+	}
+}
+
+// A credential that a server puts into its answer does not reach the output; a word that serves as one leaves answers as
+// they are.
+func TestAnswerHidesSecret(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct{ secret, want string }{
+		"key":     {key, `"your key is [redacted]!"`},
+		"made-up": {"any", `"your key is any!"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			echo := strings.Replace(message, `"hi"`, `"your key is `+row.secret+`!"`, 1)
+			c := client(t, answer(200, echo), func(o *messages.Options) { o.Secret = messages.NewSecret(row.secret) })
+			reply := c.Call(t.Context(), []byte(request))
+			if got := gjson.GetBytes(reply.Message, "content.0.text").Raw; got != row.want {
+				t.Errorf("answer %s, want %s", got, row.want)
+			}
+		})
 	}
 }
 

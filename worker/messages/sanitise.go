@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"bytes"
 	"regexp"
 	"strings"
 	"unicode"
@@ -71,6 +72,19 @@ func redactSecret(text, secret string) string {
 		}
 		text = text[len(prefix)+end:]
 	}
+}
+
+// leastHidden is the length in bytes from which a credential is hidden in answers: a shorter one, made up for a
+// server that asks for none, may be a word of the answer.
+const leastHidden = 16
+
+// hide replaces the credential where a Message repeats it.
+func hide(message []byte, secret Secret) []byte {
+	text := secret.Reveal()
+	if len(text) < leastHidden || !bytes.Contains(message, []byte(text)) {
+		return message
+	}
+	return bytes.ReplaceAll(message, []byte(text), []byte(redacted))
 }
 
 // oneLine replaces each run of spaces, newlines and unprintable characters (terminal escapes, text direction
