@@ -15,9 +15,9 @@ import (
 	"github.com/batchwright/batchwright/worker/simulator"
 )
 
-func (r *rig) plan(set ...string) *coordinator.Plan {
+func (r *rig) plan() *coordinator.Plan {
 	r.t.Helper()
-	plan, err := coordinator.MakePlan(r.t.Context(), coordinator.Options{Job: r.job(set...), State: r.state(), BaseURL: r.api.URL}, 2)
+	plan, err := coordinator.MakePlan(r.t.Context(), coordinator.Options{Job: r.job(), State: r.state(), BaseURL: r.api.URL}, 2)
 	if err != nil {
 		r.t.Fatal(err)
 	}

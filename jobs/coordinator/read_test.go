@@ -35,12 +35,12 @@ func mixedRun(t *testing.T) *rig {
 	return r
 }
 
-// partialRun is a run that was stopped when n or more of its records were done.
-func partialRun(t *testing.T, records, n int) *rig {
+// partialRun is a run of 2,000 records that was stopped when n or more of its records were done.
+func partialRun(t *testing.T, n int) *rig {
 	t.Helper()
 	r := newRig(t, simulator.Options{Latency: time.Millisecond})
 	r.write("job.yaml", textJob)
-	r.write("in.jsonl", lines(records))
+	r.write("in.jsonl", lines(2000))
 	outcome, err := r.run(func(ctx context.Context, run *coordinator.Run, w *worker.Worker) {
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
@@ -80,7 +80,7 @@ func TestOverview(t *testing.T) {
 		o.Parts != 1 || o.Open != 0 || o.Running != nil {
 		t.Errorf("complete run: %+v", o)
 	}
-	r = partialRun(t, 2000, 300)
+	r = partialRun(t, 300)
 	lock, err := r.state().Lock()
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestSelect(t *testing.T) {
 	t.Parallel()
 	r := mixedRun(t)
 	results := r.results()
-	input, err := results.Input(r.job())
+	input, err := results.Input(t.Context(), r.job())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestSelect(t *testing.T) {
 	}
 	r.write("in.jsonl", lines(61))
 	var changed *coordinator.InputChangedError
-	if _, err := results.Input(r.job()); !errors.As(err, &changed) || !strings.Contains(err.Error(), "in.jsonl") {
+	if _, err := results.Input(t.Context(), r.job()); !errors.As(err, &changed) || !strings.Contains(err.Error(), "in.jsonl") {
 		t.Errorf("changed input: %v", err)
 	}
 }
@@ -238,7 +238,7 @@ func TestExportComplete(t *testing.T) {
 // A run in between exports what there is: the output of the complete run without the rows that are missing.
 func TestExportPartial(t *testing.T) {
 	t.Parallel()
-	r := partialRun(t, 2000, 300)
+	r := partialRun(t, 300)
 	got, done, err := r.export("part.jsonl")
 	if err != nil || done.Records < 300 || done.Records >= 2000 || int64(strings.Count(got, "\n")) != done.Records {
 		t.Fatalf("export: %+v with %d rows, %v", done, strings.Count(got, "\n"), err)
@@ -264,7 +264,7 @@ func TestExportPartial(t *testing.T) {
 // to write is written over.
 func TestExportRefuses(t *testing.T) {
 	t.Parallel()
-	r := partialRun(t, 2000, 300)
+	r := partialRun(t, 300)
 	var usage *coordinator.UsageError
 	for path, want := range map[string]string{
 		"in.jsonl": "input file", "out.jsonl": "where the run writes", "x.txt": "no format", "folder/": "one file",

@@ -40,8 +40,7 @@ func (s State) Holdings() (Holdings, error) {
 	}
 	for i, folder := range folders {
 		results, err := OpenResults(folder)
-		var none *UsageError
-		if errors.As(err, &none) {
+		if _, none := errors.AsType[*UsageError](err); none {
 			continue
 		}
 		if err != nil {

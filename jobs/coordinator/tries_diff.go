@@ -3,6 +3,7 @@ package coordinator
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -138,10 +139,7 @@ func DiffMembers(before, after string) (edits []MemberEdit, ok bool) {
 	if !isObject(before) || !isObject(after) {
 		return nil, false
 	}
-	current := make(map[string]json.RawMessage)
-	for name, value := range jobs.ObjectMembers([]byte(after)) {
-		current[name] = value
-	}
+	current := maps.Collect(jobs.ObjectMembers([]byte(after)))
 	for name, value := range jobs.ObjectMembers([]byte(before)) {
 		if now, kept := current[name]; !kept || !bytes.Equal(compact(now), compact(value)) {
 			edits = append(edits, MemberEdit{name, value, now})

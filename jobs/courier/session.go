@@ -297,8 +297,10 @@ func (s *Session) Close(ctx context.Context) {
 // asynqLog passes Asynq's warnings on.
 type asynqLog struct{}
 
-func (asynqLog) Debug(...any)      {}
-func (asynqLog) Info(...any)       {}
-func (asynqLog) Warn(args ...any)  { slog.Warn("queue", slog.String("detail", fmt.Sprint(args...))) }
+func (asynqLog) Debug(...any) {}
+func (asynqLog) Info(...any)  {}
+func (asynqLog) Warn(args ...any) { slog.Warn("queue", slog.String("detail", fmt.Sprint(args...))) }
+
 func (asynqLog) Error(args ...any) { slog.Error("queue", slog.String("detail", fmt.Sprint(args...))) }
+
 func (asynqLog) Fatal(args ...any) { slog.Error("queue", slog.String("detail", fmt.Sprint(args...))) }
