@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -68,6 +69,9 @@ func (f *runFlags) run(ctx context.Context, args []string, stdout io.Writer) err
 		return usageError(err)
 	}
 	slog.SetDefault(log)
+	if _, err := os.Stat(filepath.Dir(f.summaryFile)); err != nil { // hours later it would be too late to say so
+		return usageError(fmt.Errorf("--summary %s: %w", f.summaryFile, err))
+	}
 	job, state, err := f.open(args)
 	if err != nil {
 		return err

@@ -21,3 +21,11 @@ func TestBlockedSummary(t *testing.T) {
 		t.Errorf("summary: %s, want the calls that were refused, and at most the broken line done", stdout)
 	}
 }
+
+// A summary that can't be written is refused before any call.
+func TestSummaryRefused(t *testing.T) {
+	t.Parallel()
+	c := newCommandLine(t)
+	_, stderr := c.must(exitUsage, "run", "{}/job.yaml", "--summary", "{}/no/folder/summary.json", "--quiet")
+	holds(t, stderr, "--summary", "no/folder")
+}

@@ -114,6 +114,7 @@ func (r *Run) Execute(ctx context.Context) (Outcome, error) {
 	blocked := r.blocked
 	r.mu.Unlock()
 	if complete {
+		blocked = "" // by its very last records: nothing is left that a person could stop
 		err = r.finishRun(ctx)
 	}
 	r.mu.Lock()
