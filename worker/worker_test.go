@@ -50,9 +50,9 @@ func answered() messages.Reply {
 	}
 }
 
-func failing(status int) messages.Reply {
+func failing() messages.Reply {
 	return messages.Reply{
-		Verdict: messages.Verdict{Kind: messages.Retry, Status: status, Type: "api_error", Message: "no"}, Latency: time.Second,
+		Verdict: messages.Verdict{Kind: messages.Retry, Status: 500, Type: "api_error", Message: "no"}, Latency: time.Second,
 	}
 }
 
@@ -148,7 +148,7 @@ func TestDeterministicFailureEnds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := &api{answer: func(body string) messages.Reply {
 					if strings.Contains(body, "record-0-") {
-						return failing(500)
+						return failing()
 					}
 					return answered()
 				}}
@@ -196,7 +196,7 @@ func TestOutageCostsTimeOnly(t *testing.T) {
 		failure messages.Reply
 		lasts   time.Duration
 	}{
-		"500":     {failing(500), 2 * time.Hour},
+		"500":     {failing(), 2 * time.Hour},
 		"529":     {overloaded, 20 * time.Minute},
 		"refused": {refused, 20 * time.Minute},
 	} {
@@ -287,7 +287,7 @@ func TestWaitingHoldsNoSlot(t *testing.T) {
 		a.answer = func(body string) messages.Reply {
 			if strings.Contains(body, "record-0-") && failures < 4 {
 				failures++
-				return failing(500)
+				return failing()
 			}
 			time.Sleep(10 * time.Millisecond)
 			return answered()

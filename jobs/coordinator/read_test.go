@@ -35,8 +35,8 @@ func mixedRun(t *testing.T) *rig {
 	return r
 }
 
-// partialRun is a run of 2,000 records that was stopped when n or more of its records were done.
-func partialRun(t *testing.T, n int) *rig {
+// partialRun is a run of 2,000 records that was stopped when 300 or more were done.
+func partialRun(t *testing.T) *rig {
 	t.Helper()
 	r := newRig(t, simulator.Options{Latency: time.Millisecond})
 	r.write("job.yaml", textJob)
@@ -44,7 +44,7 @@ func partialRun(t *testing.T, n int) *rig {
 	outcome, err := r.run(func(ctx context.Context, run *coordinator.Run, w *worker.Worker) {
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
-		for run.Progress().Tally.Done() < int64(n) {
+		for run.Progress().Tally.Done() < 300 {
 			select {
 			case <-ctx.Done():
 				return
@@ -80,7 +80,7 @@ func TestOverview(t *testing.T) {
 		o.Parts != 1 || o.Open != 0 || o.Running != nil {
 		t.Errorf("complete run: %+v", o)
 	}
-	r = partialRun(t, 300)
+	r = partialRun(t)
 	lock, err := r.state().Lock()
 	if err != nil {
 		t.Fatal(err)
@@ -238,7 +238,7 @@ func TestExportComplete(t *testing.T) {
 // A run in between exports what there is: the output of the complete run without the rows that are missing.
 func TestExportPartial(t *testing.T) {
 	t.Parallel()
-	r := partialRun(t, 300)
+	r := partialRun(t)
 	got, done, err := r.export("part.jsonl")
 	if err != nil || done.Records < 300 || done.Records >= 2000 || int64(strings.Count(got, "\n")) != done.Records {
 		t.Fatalf("export: %+v with %d rows, %v", done, strings.Count(got, "\n"), err)
@@ -264,7 +264,7 @@ func TestExportPartial(t *testing.T) {
 // to write is written over.
 func TestExportRefuses(t *testing.T) {
 	t.Parallel()
-	r := partialRun(t, 300)
+	r := partialRun(t)
 	var usage *coordinator.UsageError
 	for path, want := range map[string]string{
 		"in.jsonl": "input file", "out.jsonl": "where the run writes", "x.txt": "no format", "folder/": "one file",

@@ -298,9 +298,15 @@ func (s *Session) Close(ctx context.Context) {
 type asynqLog struct{}
 
 func (asynqLog) Debug(...any) {}
-func (asynqLog) Info(...any)  {}
-func (asynqLog) Warn(args ...any) { slog.Warn("queue", slog.String("detail", fmt.Sprint(args...))) }
 
-func (asynqLog) Error(args ...any) { slog.Error("queue", slog.String("detail", fmt.Sprint(args...))) }
+func (asynqLog) Info(...any) {}
 
-func (asynqLog) Fatal(args ...any) { slog.Error("queue", slog.String("detail", fmt.Sprint(args...))) }
+func (asynqLog) Warn(args ...any) {
+	slog.Warn("queue", slog.String("detail", fmt.Sprint(args...)))
+}
+
+func (asynqLog) Error(args ...any) {
+	slog.Error("queue", slog.String("detail", fmt.Sprint(args...)))
+}
+
+func (l asynqLog) Fatal(args ...any) { l.Error(args...) }
