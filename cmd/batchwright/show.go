@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ failed, and what it took. It only reads, so it can be used while the run is on.`
   batchwright show tickets-2026-11-22 --id 4711 --json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return f.show(args, c.OutOrStdout(), c.Flags().Changed("number"))
+			return f.show(c.Context(), args, c.OutOrStdout(), c.Flags().Changed("number"))
 		},
 	}
 	flags := command.Flags()
@@ -48,7 +49,7 @@ failed, and what it took. It only reads, so it can be used while the run is on.`
 	return command
 }
 
-func (f *showFlags) show(args []string, stdout io.Writer, numbered bool) error {
+func (f *showFlags) show(ctx context.Context, args []string, stdout io.Writer, numbered bool) error {
 	if f.selection.Most < 0 {
 		return usageError(errors.New("-n must not be negative"))
 	}
@@ -63,7 +64,7 @@ func (f *showFlags) show(args []string, stdout io.Writer, numbered bool) error {
 	if f.selection.ID == "" && !f.selection.Failed && !numbered {
 		return f.overview(results, stdout)
 	}
-	job, input, note := f.inputOf(args, results)
+	job, input, note := f.inputOf(ctx, args, results)
 	found, err := results.Select(f.selection, input, note, job, func(shown coordinator.Shown) error {
 		record := answeredRecord{result: shown.Result, request: shown.Request, note: shown.Note}
 		if f.asJSON {
@@ -88,7 +89,7 @@ func (f *showFlags) show(args []string, stdout io.Writer, numbered bool) error {
 }
 
 // inputOf opens the job's input to show what was asked; when it can't be had note says why.
-func (f *showFlags) inputOf(args []string, results *coordinator.Results) (job *jobs.Job, input *coordinator.Input, note string) {
+func (f *showFlags) inputOf(ctx context.Context, args []string, results *coordinator.Results) (job *jobs.Job, input *coordinator.Input, note string) {
 	var err error
 	if f.names(args[0]) {
 		job, err = f.reload(results.State)
@@ -96,7 +97,7 @@ func (f *showFlags) inputOf(args []string, results *coordinator.Results) (job *j
 		job, err = f.load(args)
 	}
 	if err == nil {
-		input, err = results.Input(job)
+		input, err = results.Input(ctx, job)
 	}
 	if err != nil {
 		return nil, nil, "not shown: " + err.Error()

@@ -112,7 +112,7 @@ func (e *export) prepare(ctx context.Context) error {
 	columns := jobs.Schema{}
 	if !manifest.Batches && !keepsNothing {
 		var err error
-		if e.input, err = e.results.Input(e.job); err != nil {
+		if e.input, err = e.results.Input(ctx, e.job); err != nil {
 			return fmt.Errorf("read kept columns from the input (--set 'columns.keep=[]' exports without them): %w", err)
 		}
 		columns = e.input.Columns

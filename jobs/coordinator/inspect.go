@@ -52,7 +52,7 @@ type Input struct {
 }
 
 // Inspect opens the job's input and checks the job against it. All its errors are usage errors.
-func Inspect(job *jobs.Job) (*Input, error) {
+func Inspect(ctx context.Context, job *jobs.Job) (*Input, error) {
 	files, err := source.Resolve(job.Dir, job.Input)
 	if err != nil {
 		return nil, &UsageError{err}
@@ -72,7 +72,7 @@ func Inspect(job *jobs.Job) (*Input, error) {
 			return nil, err
 		}
 		// A column that few records have may come after the sample, so all of the input has a say before a name is refused.
-		if err := in.widen(); err != nil {
+		if err := in.widen(ctx); err != nil {
 			return nil, &UsageError{err}
 		}
 		if err := in.check(job); err != nil {
@@ -106,9 +106,9 @@ func (in *Input) check(job *jobs.Job) error {
 }
 
 // widen makes Columns those of the whole input.
-func (in *Input) widen() error {
+func (in *Input) widen(ctx context.Context) error {
 	var inference jobs.Inference
-	err := in.each(context.Background(), func(record *jobs.Record) error {
+	err := in.each(ctx, func(record *jobs.Record) error {
 		if record.Problem == "" {
 			inference.Add(record.Fields)
 		}

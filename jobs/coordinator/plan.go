@@ -48,7 +48,7 @@ type PlannedRequest struct {
 // requests to include. It writes nothing. A mistake in the job is a *UsageError; what is wrong with the input or the
 // output is in the plan's Refusals.
 func MakePlan(ctx context.Context, o Options, requests int) (*Plan, error) {
-	input, err := Inspect(o.Job)
+	input, err := Inspect(ctx, o.Job)
 	if err != nil {
 		return nil, err
 	}

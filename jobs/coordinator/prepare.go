@@ -52,7 +52,7 @@ type prepared struct {
 // Prepare checks the job against its input and finds the run to continue, or begins one. The caller holds the
 // state's lock. Errors: *UsageError, *ChangedError, *BadInputError, and whatever kept it from looking.
 func Prepare(ctx context.Context, o Options) (*Run, error) {
-	input, err := Inspect(o.Job)
+	input, err := Inspect(ctx, o.Job)
 	if err != nil {
 		return nil, err
 	}

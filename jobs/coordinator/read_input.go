@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -17,8 +18,8 @@ func (e *InputChangedError) Error() string {
 
 // Input opens the input that the run has read, to have its records again. *InputChangedError when it is another
 // one by now; the other errors are those of Inspect.
-func (r *Results) Input(job *jobs.Job) (*Input, error) {
-	input, err := Inspect(job)
+func (r *Results) Input(ctx context.Context, job *jobs.Job) (*Input, error) {
+	input, err := Inspect(ctx, job)
 	if err != nil {
 		return nil, err
 	}

@@ -463,7 +463,7 @@ func TestColumnAfterTheSample(t *testing.T) {
 			checkComplete(t, r.read("out.jsonl"), 301)
 			r.write("in.jsonl", lines(301))
 			var usage *coordinator.UsageError
-			if _, err := coordinator.Inspect(r.job()); !errors.As(err, &usage) || !strings.Contains(err.Error(), `no column "note"`) {
+			if _, err := coordinator.Inspect(t.Context(), r.job()); !errors.As(err, &usage) || !strings.Contains(err.Error(), `no column "note"`) {
 				t.Errorf("a column that no record has: %v", err)
 			}
 		})
@@ -491,7 +491,7 @@ func TestOutputAmongInput(t *testing.T) {
 			}
 			r.write("out/earlier.jsonl", lines(3))
 			var usage *coordinator.UsageError
-			if _, err := coordinator.Inspect(r.job()); !errors.As(err, &usage) || !strings.Contains(err.Error(), "would itself be read") {
+			if _, err := coordinator.Inspect(t.Context(), r.job()); !errors.As(err, &usage) || !strings.Contains(err.Error(), "would itself be read") {
 				t.Errorf("inspect: %v", err)
 			}
 		})
@@ -514,7 +514,7 @@ func TestNoRows(t *testing.T) {
 	}
 	r.write("in.csv", "id,txt\n")
 	var usage *coordinator.UsageError
-	if _, err := coordinator.Inspect(r.job()); !errors.As(err, &usage) || !strings.Contains(err.Error(), "txt") {
+	if _, err := coordinator.Inspect(t.Context(), r.job()); !errors.As(err, &usage) || !strings.Contains(err.Error(), "txt") {
 		t.Errorf("a template over a column that the header lacks: %v", err)
 	}
 }

@@ -94,7 +94,7 @@ type TryOutcome struct {
 // PrepareTry checks the job, draws the sample and finds out which of it has to be called. The caller closes the try.
 // ErrTrying when another try of the job is on, *UsageError for a mistake in the job.
 func PrepareTry(ctx context.Context, o TryOptions) (*Try, error) {
-	input, err := Inspect(o.Job)
+	input, err := Inspect(ctx, o.Job)
 	if err != nil {
 		return nil, err
 	}
