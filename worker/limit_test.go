@@ -18,9 +18,9 @@ func TestSaysWhatCallsWaitFor(t *testing.T) {
 		after time.Duration
 		why   string
 	}{
-		"single failures":  {failing(500), 3 * time.Second, ""},
-		"failing for long": {failing(500), 10 * time.Second, "trying again"},
-		"outage":           {failing(500), 2 * time.Minute, "probing"},
+		"single failures":  {failing(), 3 * time.Second, ""},
+		"failing for long": {failing(), 10 * time.Second, "trying again"},
+		"outage":           {failing(), 2 * time.Minute, "probing"},
 		"rate limit":       {limited(time.Minute), 10 * time.Second, "429"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,7 +13,10 @@ func TestBlockedSummary(t *testing.T) {
 	if code != exitBlocked {
 		t.Fatalf("exit code %d, want %d:\n%s", code, exitBlocked, stderr)
 	}
-	var got struct{ Calls, Failed, Done int64 }
+	var got struct {
+		Calls int64 `json:"calls"`
+		Done  int64 `json:"done"`
+	}
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 		t.Fatal(err)
 	}
