@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -31,8 +32,10 @@ func (w *Worker) conclude(r *record, reply *messages.Reply, stopReason, model st
 		})
 		w.release()
 	case messages.Rejected:
-		// The service is up: it read the request and said no.
-		w.health.succeeded(now, len(r.Body))
+		if reply.Status < http.StatusInternalServerError {
+			// The service is up: it read the request and said no. A 5xx that forbids another try says no such thing.
+			w.health.succeeded(now, len(r.Body))
+		}
 		r.Attempts += r.unproven + 1
 		w.deliver(r, &jobs.Result{Status: jobs.Failed, Reason: reply.Reason, Error: r.latestError})
 		w.release()

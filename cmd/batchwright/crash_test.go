@@ -155,9 +155,30 @@ func TestKilledAtEachStep(t *testing.T) {
 					t.Errorf("%d calls were paid twice, with %d answers not journaled and %d calls in flight at the kill",
 						paid.Repeated, lost, crashConcurrency)
 				}
+				if said := reportedUnknown(t, dir); said < paid.Repeated {
+					t.Errorf("the run says that at most %d calls were repeated, and %d were", said, paid.Repeated)
+				}
 			})
 		}
 	}
+}
+
+// reportedUnknown is the bound on repeats that a run reports after kills.
+func reportedUnknown(t *testing.T, dir string) int64 {
+	t.Helper()
+	manifests, err := filepath.Glob(filepath.Join(dir, ".batchwright", "*", "manifest.json"))
+	if err != nil || len(manifests) != 1 {
+		t.Fatalf("manifests %v, %v", manifests, err)
+	}
+	content, err := os.ReadFile(manifests[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m coordinator.Manifest
+	if err := json.Unmarshal(content, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m.Unknown
 }
 
 // journaledResults counts the results that a job's state folder holds.

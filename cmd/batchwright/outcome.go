@@ -29,7 +29,7 @@ func summaryOf(job *jobs.Job, o coordinator.Outcome, cause stopCause, simulated 
 	s := summary{
 		Job: job.Name, RunID: o.Run, Simulated: simulated, Explanation: o.Blocked,
 		Records: max(o.Total, t.Done()), RecordsKnown: o.TotalKnown, Done: t.Done(), Succeeded: t.Succeeded, Failed: t.Done() - t.Succeeded,
-		Reused: t.Reused, FailedByReason: t.Failed, Calls: t.Calls, Retries: t.Retries, Repeats: o.Repeats,
+		Reused: t.Reused, FailedByReason: t.Failed, Calls: t.Calls, Retries: t.Retries, Repeats: o.Repeats, Unknown: o.Unknown,
 		Tokens: t.Usage, Cost: t.Cost, Priced: t.Unpriced == 0, Ended: t.Done(), Elapsed: o.Elapsed,
 	}
 	// Parts can be seen as they are sealed; a single file is there when the run is complete, and what has its name until

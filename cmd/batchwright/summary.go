@@ -43,7 +43,9 @@ type summary struct {
 	Done, Succeeded, Failed, Reused int64
 	FailedByReason                  map[jobs.Reason]int64
 	Calls, Retries, Repeats         int64
-	Tokens                          jobs.Usage
+	// Unknown bounds the calls that kills of earlier processes kept from being counted as repeats.
+	Unknown int64
+	Tokens  jobs.Usage
 	// Cost is valid only when Priced; otherwise Unpriced names the model that has no price.
 	Cost     jobs.Nanodollars
 	Priced   bool
@@ -85,7 +87,8 @@ func (s summary) writeText(w io.Writer) error {
 	}
 	row("succeeded", formatCount(s.Succeeded)+because(s.Reused > 0, formatCount(s.Reused)+" reused"))
 	row("failed", formatCount(s.Failed)+because(s.Failed > 0, s.reasons()))
-	row("calls", fmt.Sprintf("%s, retries %s, repeats %s", formatCount(s.Calls), formatCount(s.Retries), formatCount(s.Repeats)))
+	row("calls", fmt.Sprintf("%s, retries %s, repeats %s", formatCount(s.Calls), formatCount(s.Retries), formatCount(s.Repeats))+
+		because(s.Unknown > 0, "and at most "+formatCount(s.Unknown)+" that a kill left unknown"))
 	row("tokens", fmt.Sprintf("%s in, %s out, %s read from cache, %s written to cache", formatCount(s.Tokens.Input),
 		formatCount(s.Tokens.Output), formatCount(s.Tokens.CacheRead), formatCount(s.Tokens.CacheWrite())))
 	row("cost", s.cost())
@@ -198,6 +201,7 @@ func (s summary) MarshalJSON() ([]byte, error) {
 		Calls            int64                 `json:"calls"`
 		Retries          int64                 `json:"retries"`
 		Repeats          int64                 `json:"repeats"`
+		RepeatsUnknown   int64                 `json:"repeats_unknown"`
 		InputTokens      int64                 `json:"input_tokens"`
 		OutputTokens     int64                 `json:"output_tokens"`
 		CacheReadTokens  int64                 `json:"cache_read_tokens"`
@@ -209,7 +213,7 @@ func (s summary) MarshalJSON() ([]byte, error) {
 	}{
 		s.Job, s.RunID, s.Outcome, s.ExitCode, s.Explanation, s.Simulated,
 		records, s.Done, s.Succeeded, s.Reused, s.Failed, failed,
-		s.Calls, s.Retries, s.Repeats,
+		s.Calls, s.Retries, s.Repeats, s.Unknown,
 		s.Tokens.Input, s.Tokens.Output, s.Tokens.CacheRead, s.Tokens.CacheWrite(), cost,
 		s.Elapsed.Round(time.Millisecond).Seconds(), float64(int64(s.rate()*100+0.5)) / 100,
 		append([]string{}, s.Outputs...),

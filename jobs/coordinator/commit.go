@@ -286,7 +286,7 @@ func (s *sameFailure) add(result *jobs.Result) {
 // refused reports whether the API said no to a request for what is in it. A rate limit's no comes from its size.
 func refused(result *jobs.Result) bool {
 	return (result.Reason == jobs.ReasonRejected || result.Reason == jobs.ReasonTooLarge) &&
-		result.HTTPStatus >= 400 && result.HTTPStatus < 500 && result.HTTPStatus != http.StatusTooManyRequests
+		result.HTTPStatus >= 400 && result.HTTPStatus != http.StatusTooManyRequests
 }
 
 // resume takes up what an earlier coordinator saw.

@@ -17,6 +17,7 @@ var errStopping = errors.New("stopping")
 
 // chunk is consecutive records on their way out.
 type chunk struct {
+	part     *part // of the latest record
 	requests []jobs.Request
 	pending  []*pending
 	own      []jobs.Result // records that need no call
@@ -83,7 +84,7 @@ func (r *Run) feedAll(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := r.spool(ctx, current, &record); err != nil {
+		if err := r.spool(current, &record); err != nil {
 			return err
 		}
 		if err := r.consider(ctx, &c, current, &record); err != nil {
@@ -110,6 +111,7 @@ func (r *Run) consider(ctx context.Context, c *chunk, p *part, record *jobs.Reco
 	if answered {
 		return nil
 	}
+	c.part = p
 	if problem != "" {
 		c.own = append(c.own, r.badInput(record, digest, problem))
 	} else if earlier, ok := r.tries[digest]; ok {
@@ -139,6 +141,10 @@ func (r *Run) consider(ctx context.Context, c *chunk, p *part, record *jobs.Reco
 func (r *Run) send(ctx context.Context, c *chunk) error {
 	if c.empty() {
 		return nil
+	}
+	// What is handed out is in the file, so that whoever comes after a kill knows what may have been called.
+	if err := r.persist(ctx, c.part.spool.Flush); err != nil {
+		return fmt.Errorf("spool records: %w", err)
 	}
 	if len(c.own) > 0 {
 		r.mu.Lock()

@@ -52,6 +52,11 @@ type Manifest struct {
 	Elapsed time.Duration `json:"elapsed_ns,omitempty"`
 	// Repeats counts calls that were paid and whose answer was not needed, as far as they came back.
 	Repeats int64 `json:"repeats,omitempty"`
+	// Running is set while a coordinator works on the run; found set, it says that one was killed.
+	Running bool `json:"running,omitempty"`
+	// Unknown bounds the calls that were in flight, or answered and not journaled, when coordinators were killed: so
+	// many at most may have been paid and were made again.
+	Unknown int64 `json:"unknown,omitempty"`
 
 	replaces bool // what is at the output is an earlier run's of this job, which is to be set aside
 }

@@ -25,7 +25,6 @@ type part struct {
 	results []int64
 	done    int
 	bytes   int64 // of spooled records
-	flushed int64 // of those, handed to the file
 	tally   Tally
 	sealing bool
 }

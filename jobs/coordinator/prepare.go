@@ -291,8 +291,13 @@ func (r *Run) load() error {
 	}
 	r.before = r.tally.copy()
 	r.sameFailure.resume(r.tally)
+	unanswered := 0
 	for _, p := range r.parts {
+		unanswered += max(len(p.records)-p.done, 0)
 		r.sealIfComplete(p)
+	}
+	if r.manifest.Running {
+		r.manifest.Unknown += int64(min(unanswered, r.window.maxRecords))
 	}
 	return r.loadTries()
 }

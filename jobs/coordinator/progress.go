@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"time"
@@ -15,8 +16,8 @@ type Progress struct {
 	TotalKnown bool
 	// Tally counts what ended, over all restarts; Before is the part of it that earlier coordinators did.
 	Tally, Before Tally
-	// Repeats counts calls that were paid and not needed.
-	Repeats int64
+	// Repeats counts calls that were paid and not needed; Unknown bounds those that a kill kept from being counted.
+	Repeats, Unknown int64
 	// Outstanding counts the records handed out.
 	Outstanding int
 	// Trouble says what hinders the coordinator; empty when nothing does.
@@ -34,7 +35,7 @@ func (r *Run) Progress() Progress {
 	defer r.mu.Unlock()
 	p := Progress{
 		Run: r.manifest.Run, Job: r.manifest.Job, Total: r.total.Load(), TotalKnown: r.totalKnown.Load(),
-		Tally: r.tally.copy(), Before: r.before.copy(), Repeats: r.repeats, Outstanding: len(r.outstanding),
+		Tally: r.tally.copy(), Before: r.before.copy(), Repeats: r.repeats, Unknown: r.manifest.Unknown, Outstanding: len(r.outstanding),
 		Trouble: r.trouble, Blocked: r.blocked, Elapsed: r.manifest.Elapsed, Output: r.manifest.Output,
 	}
 	if !r.started.IsZero() {
@@ -63,11 +64,24 @@ func (t *Tally) copy() Tally {
 	return c
 }
 
+// keepTime saves now and then how long the run has been worked on, for the time that a kill would lose.
+func (r *Run) keepTime(ctx context.Context) error {
+	for sleep(ctx, 10*time.Second) == nil {
+		if err := r.persist(ctx, r.saveManifest); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r *Run) saveManifest() error {
 	r.saving.Lock()
 	defer r.saving.Unlock()
 	r.mu.Lock()
 	m := *r.manifest
+	if !r.started.IsZero() {
+		m.Elapsed += time.Since(r.started)
+	}
 	r.mu.Unlock()
 	return r.state.writeManifest(&m)
 }

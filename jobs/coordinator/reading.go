@@ -74,25 +74,11 @@ func (r *Run) startPart(ctx context.Context, record *jobs.Record) (*part, error)
 	return p, nil
 }
 
-// spoolBuffer is how much of a spool may wait in memory to be written.
-const spoolBuffer = 256 << 10
-
 // spool adds a record to its part.
-func (r *Run) spool(ctx context.Context, p *part, record *jobs.Record) error {
+func (r *Run) spool(p *part, record *jobs.Record) error {
 	r.mu.Lock()
-	err := p.add(record)
-	full := p.bytes-p.flushed > spoolBuffer
-	if full {
-		p.flushed = p.bytes
-	}
-	r.mu.Unlock()
-	if err != nil || !full {
-		return err
-	}
-	if err := r.persist(ctx, p.spool.Flush); err != nil {
-		return fmt.Errorf("spool records: %w", err)
-	}
-	return nil
+	defer r.mu.Unlock()
+	return p.add(record)
 }
 
 // fillPart closes a part to further records.

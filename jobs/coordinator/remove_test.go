@@ -84,7 +84,7 @@ func TestRemoveRefuses(t *testing.T) {
 // A run in between is said to be.
 func TestHoldingsUnfinished(t *testing.T) {
 	t.Parallel()
-	r := partialRun(t, 2000, 300)
+	r := partialRun(t)
 	if held, err := r.state().Holdings(); err != nil || !held.Unfinished || held.Answers < 300 {
 		t.Errorf("holdings: %+v, %v", held, err)
 	}

@@ -95,7 +95,7 @@ func (r *Run) Own(ctx context.Context, rdb redis.UniversalClient) error {
 		return fmt.Errorf("own run: %w", err)
 	}
 	r.owner = owner
-	r.manifest.Epoch = owner.Epoch()
+	r.manifest.Epoch, r.manifest.Running = owner.Epoch(), true
 	return r.saveManifest()
 }
 
@@ -120,7 +120,8 @@ func (r *Run) Execute(ctx context.Context) (Outcome, error) {
 	r.mu.Lock()
 	r.manifest.Elapsed += time.Since(r.started)
 	r.started = time.Time{}
-	r.manifest.Repeats = r.repeats
+	r.manifest.Repeats, r.manifest.Running = r.repeats, false
+	r.manifest.Unknown += int64(len(r.outstanding)) // of a run that was not given the time to finish them
 	r.mu.Unlock()
 	r.state.dropBallast()
 	err = errors.Join(err, r.saveManifest(), r.close())
@@ -143,6 +144,7 @@ func (r *Run) work(ctx context.Context) error {
 	group.Go(func() error { return r.commit(ctx) })
 	group.Go(func() error { return r.finish(ctx) })
 	group.Go(func() error { return r.watchDisk(ctx) })
+	group.Go(func() error { return r.keepTime(ctx) })
 	group.Go(func() error {
 		select {
 		case err := <-r.owner.Lost():

@@ -289,116 +289,6 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// What changed since a run began is named, and nothing is called.
-func TestChanged(t *testing.T) {
-	t.Parallel()
-	for name, change := range map[string]struct {
-		file, content, want string
-	}{
-		"request": {"job.yaml", strings.Replace(textJob, "max_tokens: 50", "max_tokens: 51", 1), `+ "max_tokens": 51`},
-		"input":   {"in.jsonl", lines(399), "in.jsonl had"},
-		"output":  {"job.yaml", strings.Replace(textJob, "out.jsonl", "other.jsonl", 1), "other.jsonl"},
-		"columns": {"job.yaml", textJob + "columns: {prefix: x_}\n", "x_"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, simulator.Options{Latency: time.Millisecond})
-			r.write("job.yaml", textJob)
-			r.write("in.jsonl", lines(400))
-			if _, err := r.run(func(ctx context.Context, run *coordinator.Run, w *worker.Worker) {
-				run.Stop(ctx)
-				w.Drain(ctx)
-			}); err != nil {
-				t.Fatal(err)
-			}
-			r.write(change.file, change.content)
-			calls := r.api.Stats().Calls
-			var changed *coordinator.ChangedError
-			if _, err := r.run(nil); !errors.As(err, &changed) || !strings.Contains(err.Error(), change.want) {
-				t.Errorf("after a change: %v, want a ChangedError with %q", err, change.want)
-			}
-			if r.api.Stats().Calls != calls {
-				t.Error("calls were made for a changed job")
-			}
-		})
-	}
-}
-
-// A second process can't take a running job.
-func TestLocked(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, simulator.Options{})
-	r.write("job.yaml", textJob)
-	r.write("in.jsonl", lines(1))
-	_, unlock, err := r.prepare()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
-	var held *coordinator.HeldError
-	if _, _, err := r.prepare(); !errors.As(err, &held) || held.Holder.PID != os.Getpid() {
-		t.Errorf("second lock: %v, want a HeldError that names process %d", err, os.Getpid())
-	}
-}
-
-// A dead key, a spend cap and twenty refusals alike block the run, fail no record more than they must, and the same
-// command goes on when a person has acted.
-func TestBlocked(t *testing.T) {
-	t.Parallel()
-	for name, options := range map[string]simulator.Options{
-		"key":          {Key: "another"},
-		"spend cap":    {SpendCap: 100},
-		"set by owner": {SpendCap: 100, SpendCapStatus: 400},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, options)
-			r.write("job.yaml", textJob)
-			r.write("in.jsonl", lines(600))
-			outcome, err := r.run(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if outcome.Complete || outcome.Blocked == "" || len(outcome.Tally.Failed) != 0 {
-				t.Fatalf("outcome: %+v", outcome)
-			}
-			if want := options.SpendCap; outcome.Tally.Succeeded != want {
-				t.Errorf("%d succeeded before the run was blocked, want %d", outcome.Tally.Succeeded, want)
-			}
-			address := strings.TrimPrefix(r.api.URL, "http://")
-			r.api.Close()
-			if r.api, err = simulator.Listen(t.Context(), address, simulator.Options{}); err != nil {
-				t.Fatal(err)
-			}
-			if outcome := r.complete(); outcome.Tally.Succeeded != 600 || outcome.Tally.Calls > 600+2*16 {
-				t.Errorf("after a person acted: %+v", outcome.Tally)
-			}
-		})
-	}
-	t.Run("same refusal", func(t *testing.T) {
-		t.Parallel()
-		r := newRig(t, simulator.Options{})
-		r.write("job.yaml", strings.Replace(textJob, "max_tokens: 50", "max_tokens: 50\n  no_such_field: 1", 1))
-		r.write("in.jsonl", lines(5000))
-		for range 2 { // the second time it is blocked at once
-			outcome, err := r.run(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if outcome.Complete || !strings.Contains(outcome.Blocked, "--accept-failures") {
-				t.Fatalf("outcome: %+v", outcome)
-			}
-		}
-		if calls := r.api.Stats().Calls; calls > 20+2*200 { // what was handed out by then is still called
-			t.Errorf("%d calls before the job was stopped", calls)
-		}
-		r.args.AcceptFailures = true
-		if outcome := r.complete(); outcome.Tally.Failed[jobs.ReasonRejected] != 5000 {
-			t.Errorf("tally with --accept-failures: %+v", outcome.Tally)
-		}
-	})
-}
-
 // The faults that pass cost retries, and no record.
 func TestFaultsPass(t *testing.T) {
 	t.Parallel()
@@ -542,5 +432,22 @@ func TestMessageBatches(t *testing.T) {
 	var bad *coordinator.BadInputError
 	if _, err := r.run(nil); !errors.As(err, &bad) || !strings.Contains(err.Error(), "in.jsonl:1") || !strings.Contains(err.Error(), "in.jsonl:3") {
 		t.Errorf("duplicate custom_id: %v, want both lines named", err)
+	}
+}
+
+// A record that comes with the name of an added column only after the sample fails alone, in typed output too.
+func TestLateClash(t *testing.T) {
+	t.Parallel()
+	for _, output := range []string{"out.jsonl", "out.parquet"} {
+		t.Run(output, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, simulator.Options{})
+			r.write("job.yaml", strings.Replace(textJob, "out.jsonl", output, 1))
+			r.write("in.jsonl", lines(300)+`{"id":"r300","text":"x","_status":"mine"}`+"\n")
+			outcome := r.complete()
+			if outcome.Tally.Succeeded != 300 || outcome.Tally.Failed[jobs.ReasonBadInput] != 1 {
+				t.Errorf("tally: %+v", outcome.Tally)
+			}
+		})
 	}
 }

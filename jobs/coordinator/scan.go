@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -218,7 +219,7 @@ func (r *Run) scan(ctx context.Context) error {
 
 // settleLayout fixes the output's columns, once.
 func (r *Run) settleLayout(columns jobs.Schema) error {
-	layout, err := r.job.Layout(columns, r.manifest.Batches)
+	layout, err := r.job.Layout(r.input.withoutClashes(columns), r.manifest.Batches)
 	if err != nil {
 		return &UsageError{fmt.Errorf("the input has more columns than its beginning showed: %w", err)}
 	}
@@ -230,4 +231,14 @@ func (r *Run) settleLayout(columns jobs.Schema) error {
 	}
 	r.changed.Broadcast()
 	return nil
+}
+
+// withoutClashes leaves out columns that first came after the sample and have the name of one that is added to the
+// output: the records that have them fail, and the output goes on without.
+func (in *Input) withoutClashes(columns jobs.Schema) jobs.Schema {
+	added := make(map[string]bool)
+	for _, column := range in.Layout.Schema() {
+		added[column.Name] = !in.has(column.Name)
+	}
+	return slices.DeleteFunc(slices.Clone(columns), func(c jobs.Column) bool { return added[c.Name] })
 }
