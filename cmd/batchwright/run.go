@@ -134,7 +134,7 @@ func (f *runFlags) execute(ctx context.Context, run *coordinator.Run, calls *end
 		return coordinator.Outcome{}, stopCause{}, err
 	}
 	calling, err := worker.Start(ctx, redis.Client(), run.ID(), worker.Options{
-		Caller: calls.client, Poll: 20 * time.Millisecond,
+		Caller: calls.client, Poll: 50 * time.Millisecond,
 	})
 	if err != nil {
 		return coordinator.Outcome{}, stopCause{}, err
