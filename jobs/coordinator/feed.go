@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/batchwright/batchwright/jobs"
+	"github.com/batchwright/batchwright/jobs/courier"
 )
 
 // errStopping ends the feed when the run is to stop.
@@ -46,15 +47,8 @@ func (r *Run) feedAll(ctx context.Context) error {
 	var c chunk
 	// Parts of an earlier coordinator.
 	for _, index := range r.openParts() {
-		p := r.parts[index]
-		for number := p.meta.First; p.has(number); number++ {
-			record, err := p.record(number)
-			if err != nil {
-				return err
-			}
-			if err := r.consider(ctx, &c, p, &record); err != nil {
-				return err
-			}
+		if err := r.feedPart(ctx, &c, index); err != nil {
+			return err
 		}
 	}
 	if err := r.send(ctx, &c); err != nil {
@@ -100,6 +94,40 @@ func (r *Run) feedAll(ctx context.Context) error {
 	return nil
 }
 
+// feedPart considers the records of an open part that have no result.
+func (r *Run) feedPart(ctx context.Context, c *chunk, index int) error {
+	r.mu.Lock()
+	p := r.parts[index]
+	r.mu.Unlock()
+	if p == nil {
+		return nil // complete, and sealed meanwhile
+	}
+	for number := p.meta.First; ; number++ {
+		record, err := r.nextUnanswered(p, number)
+		if err != nil || record == nil {
+			return err
+		}
+		if err := r.consider(ctx, c, p, record); err != nil {
+			return err
+		}
+		number = record.Number
+	}
+}
+
+// nextUnanswered reads the first record from a number on that has no result; nil when there is none. A part that has
+// one is not sealed and closed while the mutex is held.
+func (r *Run) nextUnanswered(p *part, number int64) (*jobs.Record, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for ; p.has(number); number++ {
+		if !p.answered(number) {
+			record, err := p.record(number)
+			return &record, err
+		}
+	}
+	return nil, nil //nolint:nilnil // no record, and nothing wrong
+}
+
 // consider adds a record to the chunk unless it has a result, and sends the chunk when it is full.
 func (r *Run) consider(ctx context.Context, c *chunk, p *part, record *jobs.Record) error {
 	r.input.label(record)
@@ -111,7 +139,6 @@ func (r *Run) consider(ctx context.Context, c *chunk, p *part, record *jobs.Reco
 	if answered {
 		return nil
 	}
-	c.part = p
 	if problem != "" {
 		c.own = append(c.own, r.badInput(record, digest, problem))
 	} else if earlier, ok := r.tries[digest]; ok {
@@ -131,6 +158,7 @@ func (r *Run) consider(ctx context.Context, c *chunk, p *part, record *jobs.Reco
 		c.bytes += int64(len(body))
 		c.worst += worst
 	}
+	c.part = p // last, for a chunk that was sent on the way is empty
 	if len(c.requests)+len(c.own) >= r.manifest.ChunkRecords || c.bytes >= r.manifest.ChunkBytes {
 		return r.send(ctx, c)
 	}
@@ -216,6 +244,12 @@ func (r *Run) handOut(ctx context.Context, requests []jobs.Request, records []*p
 		var err error
 		if !stopping {
 			if err = r.owner.HandOut(ctx, n, requests, urgent); err == nil {
+				r.mu.Lock()
+				stopping = r.stopping
+				r.mu.Unlock()
+				if stopping { // Stop may have looked for it before it was there, and no worker may claim it any more
+					r.takeBack(ctx, []courier.Number{n})
+				}
 				return nil
 			}
 		}

@@ -200,6 +200,18 @@ func (r *Run) Stop(ctx context.Context) {
 	}
 	r.changed.Broadcast()
 	r.mu.Unlock()
+	r.takeBack(ctx, numbers)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.returned {
+		r.settle(p)
+	}
+	r.returned = nil
+	r.changed.Broadcast()
+}
+
+// takeBack takes those of the hand-outs that nobody has claimed off the books.
+func (r *Run) takeBack(ctx context.Context, numbers []courier.Number) {
 	got, err := r.owner.Withdraw(ctx, numbers)
 	if err != nil {
 		return // workers will do them, or the next coordinator voids them
@@ -215,11 +227,6 @@ func (r *Run) Stop(ctx context.Context) {
 			r.settle(p)
 		}
 	}
-	for _, p := range r.returned {
-		r.settle(p)
-	}
-	r.returned = nil
-	r.changed.Broadcast()
 }
 
 // block stops the run until a person has acted.
