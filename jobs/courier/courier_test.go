@@ -212,3 +212,29 @@ func TestOwnership(t *testing.T) {
 		}
 	})
 }
+
+// A hand-out whose task comes while the coordinator's lease has run out, as after a suspended machine wakes up, is not
+// lost: it is claimed once the lease is renewed.
+func TestClaimAfterLeaseRanOut(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		t.Helper()
+		owner := own(t, rdb, "r5", 0)
+		n := owner.Next()
+		if err := owner.HandOut(t.Context(), n, []jobs.Request{request(1)}, false); err != nil {
+			t.Fatal(err)
+		}
+		if err := rdb.Del(t.Context(), "bw:{r5}:owner").Err(); err != nil { // as its time to live does
+			t.Fatal(err)
+		}
+		session, claimed := join(t, rdb, "r5")
+		if h := <-claimed; h.Number != n {
+			t.Errorf("claimed hand-out %d, want %d", h.Number, n)
+		}
+		session.Deliver(courier.Delivery{Handout: n, Returned: &courier.Returned{Record: 1}})
+		session.Close(t.Context())
+		if err := owner.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

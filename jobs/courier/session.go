@@ -77,11 +77,15 @@ type SessionOptions struct {
 	Serve func(HandOut)
 }
 
+// claimScript takes a hand-out's records for a worker. While nobody holds the run, and nobody took it since the
+// hand-out was made, its coordinator may only have been stopped for longer than its lease: then the claim fails, and
+// Asynq tries again.
 var claimScript = redis.NewScript(`
-local held = redis.call('GET', KEYS[1])
-if not held or string.match(held, '^%d+') ~= ARGV[1] then return false end
 local records = redis.call('HGET', KEYS[2], ARGV[2])
 if not records then return false end
+local held = redis.call('GET', KEYS[1])
+if not held and redis.call('GET', KEYS[4]) == ARGV[1] then return redis.error_reply('NOOWNER the run has no coordinator now') end
+if not held or string.match(held, '^%d+') ~= ARGV[1] then return false end
 redis.call('HDEL', KEYS[2], ARGV[2])
 redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
 return records`)
@@ -143,7 +147,7 @@ func (s *Session) handle(ctx context.Context, task *asynq.Task) error {
 	if err != nil {
 		return err // another version's: left for others
 	}
-	records, err := claimScript.Run(ctx, s.rdb, []string{s.keys.owner(), s.keys.handouts(), s.keys.claims()},
+	records, err := claimScript.Run(ctx, s.rdb, []string{s.keys.owner(), s.keys.handouts(), s.keys.claims(), s.keys.epoch()},
 		n.Epoch(), n.String(), s.worker).Text()
 	if errors.Is(err, redis.Nil) {
 		return nil // claimed before, withdrawn, or void
