@@ -72,7 +72,7 @@ func (w *Worker) probe() {
 		return
 	}
 	w.calls.Go(func() {
-		defer w.probing.Store(false)
+		defer w.endProbe()
 		for n := 1; ; n++ {
 			if w.admitting.Err() != nil {
 				return
@@ -89,6 +89,18 @@ func (w *Worker) probe() {
 			wait.Stop()
 		}
 	})
+}
+
+// endProbe lets the next probe begin. Of a record that was parked after this one had found the API up it knows nothing,
+// and the record's own probe could not begin.
+func (w *Worker) endProbe() {
+	w.probing.Store(false)
+	w.parkedMu.Lock()
+	left := len(w.parked)
+	w.parkedMu.Unlock()
+	if left > 0 {
+		w.probe()
+	}
 }
 
 // up makes the probe's call and reports whether the API is up.
