@@ -198,6 +198,7 @@ func (r *Run) takeOwn(result *jobs.Result, touched map[*part]bool) error {
 			}
 			if result.Status == jobs.Succeeded || result.Reason != jobs.ReasonBadInput {
 				r.tally.Reused++
+				p.tally.Reused++ // for the sealed part's
 			}
 			return r.book(p, result, touched)
 		}

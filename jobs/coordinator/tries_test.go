@@ -144,6 +144,9 @@ func TestTry(t *testing.T) {
 	if run := r.complete(); run.Tally.Reused != 25 || r.api.Stats().Calls-calls != 475 {
 		t.Errorf("the run reused %d answers and made %d calls", run.Tally.Reused, r.api.Stats().Calls-calls)
 	}
+	if later := r.complete(); later.Tally.Reused != 25 { // from what the state folder holds
+		t.Errorf("the finished run says that it reused %d answers", later.Tally.Reused)
+	}
 	checkComplete(t, r.read("out.jsonl"), 500)
 }
 
