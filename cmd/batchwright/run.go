@@ -104,6 +104,10 @@ func (f *runFlags) run(ctx context.Context, args []string, stdout io.Writer) err
 	}
 	if run.Finished() {
 		defer run.Close() //nolint:errcheck // nothing was written
+		if p := run.Progress(); !exists(p.Output) {
+			slog.WarnContext(ctx, "the output is gone; export writes it again from the journal, without calls",
+				slog.String("output", p.Output))
+		}
 		return f.report(stdout, job, coordinator.Outcome{Complete: true, Progress: run.Progress()}, stopCause{})
 	}
 	if err := f.confirm(run, screen); err != nil {
@@ -251,4 +255,9 @@ func newLogger(out io.Writer, format string) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(out, nil)), nil
 	}
 	return nil, fmt.Errorf("--log-format %q: choose text or json", format)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }

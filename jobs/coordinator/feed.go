@@ -298,6 +298,9 @@ func (r *Run) feedReturned(ctx context.Context) error {
 func (r *Run) takeReturned(now time.Time) (due []*pending, next time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.trouble != "" {
+		return nil, time.Second
+	}
 	next = time.Hour
 	var later []*pending
 	for _, p := range r.returned {

@@ -36,6 +36,7 @@ type Run struct {
 	committing  bool             // results are on their way to the disk
 	fed         bool             // every record was handed out or has its result
 	stopping    bool
+	failure     error // of the input; the run ends with it
 	blocked     string
 	trouble     string // what hinders the coordinator: a full disk
 	total       atomic.Int64
@@ -111,6 +112,10 @@ func (r *Run) Execute(ctx context.Context) (Outcome, error) {
 	err := r.work(ctx)
 	r.mu.Lock()
 	complete := err == nil && r.fed && len(r.parts) == 0 && r.totalKnown.Load()
+	if done, total := r.tally.Done(), r.total.Load(); complete && done != total {
+		complete, err = false, fmt.Errorf("the input changed while the run was on: %d records were counted and %d read; "+
+			"put it back as it was, or start anew with --fresh", total, done)
+	}
 	blocked := r.blocked
 	r.mu.Unlock()
 	if complete {
@@ -137,8 +142,8 @@ func (r *Run) work(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return r.scan(ctx) })
-	group.Go(func() error { return r.feed(ctx) })
+	group.Go(func() error { return r.fail(ctx, r.scan(ctx)) })
+	group.Go(func() error { return r.fail(ctx, r.feed(ctx)) })
 	group.Go(func() error { return r.feedReturned(ctx) })
 	group.Go(func() error { return r.receive(ctx) })
 	group.Go(func() error { return r.commit(ctx) })
@@ -166,9 +171,29 @@ func (r *Run) work(ctx context.Context) error {
 	})
 	err := group.Wait()
 	if errors.Is(err, context.Canceled) {
-		return nil
+		err = nil
 	}
-	return err
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return errors.Join(r.failure, err)
+}
+
+// fail ends the run for an error of its input: what is in flight is paid for and is finished first.
+func (r *Run) fail(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	r.mu.Lock()
+	first := r.failure == nil
+	if first {
+		r.failure = err
+	}
+	r.mu.Unlock()
+	if first {
+		slog.ErrorContext(ctx, "stopping: calls in flight are being finished", slog.Any("error", err))
+		r.Stop(ctx)
+	}
+	return nil
 }
 
 // idle reports whether nothing more will happen. The caller holds the mutex.
@@ -177,7 +202,7 @@ func (r *Run) idle() bool {
 		return false
 	}
 	for _, p := range r.parts {
-		if p.complete() {
+		if p.complete() && (r.layout != nil || !r.stopping) {
 			return false // it is about to be written
 		}
 	}

@@ -1,8 +1,12 @@
 package coordinator_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -122,4 +126,33 @@ func TestBlocked(t *testing.T) {
 			t.Errorf("tally with --accept-failures: %+v", outcome.Tally)
 		}
 	})
+}
+
+// An input that turns out broken in the middle ends the run with an error, and every answer that was paid for is kept.
+func TestInputBreaksOff(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, simulator.Options{Latency: 20 * time.Millisecond})
+	r.write("job.yaml", strings.Replace(textJob, "in.jsonl", "in.jsonl.gz", 1))
+	// Texts that do not shrink, so that the cut comes late in the records.
+	var plain strings.Builder
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range 3000 {
+		fmt.Fprintf(&plain, "{\"id\":\"r%d\",\"text\":\"%x%x%x%x\"}\n", i, random.Uint64(), random.Uint64(), random.Uint64(), random.Uint64())
+	}
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	if _, err := w.Write([]byte(plain.String())); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.write("in.jsonl.gz", packed.String()[:packed.Len()*3/4])
+	outcome, err := r.run(nil)
+	if err == nil || !strings.Contains(err.Error(), "in.jsonl.gz") || outcome.Complete {
+		t.Fatalf("outcome %+v, error %v; want an error that names the file", outcome, err)
+	}
+	if paid := r.api.Stats().Answered; outcome.Tally.Succeeded != paid {
+		t.Errorf("%d answers were paid for and %d kept", paid, outcome.Tally.Succeeded)
+	}
 }
