@@ -131,12 +131,12 @@ func TestBlocked(t *testing.T) {
 // An input that turns out broken in the middle ends the run with an error, and every answer that was paid for is kept.
 func TestInputBreaksOff(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, simulator.Options{Latency: 20 * time.Millisecond})
+	r := newRig(t, simulator.Options{Latency: 5 * time.Millisecond})
 	r.write("job.yaml", strings.Replace(textJob, "in.jsonl", "in.jsonl.gz", 1))
 	// Texts that do not shrink, so that the cut comes late in the records.
 	var plain strings.Builder
 	random := rand.New(rand.NewPCG(1, 2))
-	for i := range 3000 {
+	for i := range 100_000 {
 		fmt.Fprintf(&plain, "{\"id\":\"r%d\",\"text\":\"%x%x%x%x\"}\n", i, random.Uint64(), random.Uint64(), random.Uint64(), random.Uint64())
 	}
 	var packed bytes.Buffer
@@ -152,7 +152,11 @@ func TestInputBreaksOff(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "in.jsonl.gz") || outcome.Complete {
 		t.Fatalf("outcome %+v, error %v; want an error that names the file", outcome, err)
 	}
-	if paid := r.api.Stats().Answered; outcome.Tally.Succeeded != paid {
+	paid := r.api.Stats().Answered
+	if paid == 0 {
+		t.Fatal("the input broke off before any call: the test shows nothing")
+	}
+	if outcome.Tally.Succeeded != paid {
 		t.Errorf("%d answers were paid for and %d kept", paid, outcome.Tally.Succeeded)
 	}
 }
