@@ -17,7 +17,8 @@ import (
 
 type exportFlags struct {
 	jobFlags
-	path string
+	path      string
+	overwrite bool
 }
 
 func newExportCommand() *cobra.Command {
@@ -39,12 +40,16 @@ so it can be used while the run is on.`,
 	flags := command.Flags()
 	f.addNamed(flags)
 	flags.StringVarP(&f.path, "output", "o", "", "file to write (.jsonl .jsonl.gz .jsonl.zst .parquet), or - for JSONL on standard output")
+	flags.BoolVar(&f.overwrite, "overwrite", false, "replace the file if it exists")
 	return command
 }
 
 func (f *exportFlags) export(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if f.path == "" {
 		return usageError(errors.New("name the file to write: -o answers.parquet, or -o - for standard output"))
+	}
+	if f.path != "-" && exists(f.path) && !f.overwrite {
+		return usageError(fmt.Errorf("%s exists already: choose another file, or replace it with --overwrite", f.path))
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -39,6 +39,17 @@ func (f *jobFlags) addState(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.simulated, "simulate", false, "work on the rehearsal of the job, against a simulator in this process: no key, no cost")
 }
 
+// checkSimulatorFlags refuses flags of the simulator without --simulate: the calls would be real.
+func (f *jobFlags) checkSimulatorFlags(flags *pflag.FlagSet) error {
+	var stray error
+	flags.Visit(func(flag *pflag.Flag) {
+		if strings.HasPrefix(flag.Name, "sim-") && !f.simulated {
+			stray = usageError(fmt.Errorf("--%s belongs to a rehearsal: add --simulate, or leave it out to make real calls", flag.Name))
+		}
+	})
+	return stray
+}
+
 // load reads the job that the arguments name: one job file, or input files with the rest in flags.
 func (f *jobFlags) load(args []string) (*jobs.Job, error) {
 	f.options.Vars = f.vars

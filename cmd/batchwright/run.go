@@ -45,7 +45,12 @@ the run began · 7 out of limits.max_time · 130, 143 interrupted.`,
 		Example: `  batchwright run examples/classify/job.yaml --simulate
   batchwright run nightly.yaml --var date=2026-11-22
   batchwright run reviews.jsonl -o out.jsonl --model claude-haiku-4-5-20251001 --prompt 'Is this positive? {{.text}}'`,
-		RunE: func(c *cobra.Command, args []string) error { return f.run(c.Context(), args, c.OutOrStdout()) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.checkSimulatorFlags(c.Flags()); err != nil {
+				return err
+			}
+			return f.run(c.Context(), args, c.OutOrStdout())
+		},
 	}
 	flags := command.Flags()
 	f.add(flags)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 )
 
@@ -31,4 +32,30 @@ func TestSummaryRefused(t *testing.T) {
 	c := newCommandLine(t)
 	_, stderr := c.must(exitUsage, "run", "{}/job.yaml", "--summary", "{}/no/folder/summary.json", "--quiet")
 	holds(t, stderr, "--summary", "no/folder")
+}
+
+// What would surprise is refused before any call, with a message that says what to do.
+func TestRefusedBeforeAnyCall(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		args []string
+		want string
+	}{
+		"a rehearsal's flag on a real run": {[]string{"run", "{}/job.yaml", "--sim-latency", "1s"}, "add --simulate"},
+		"a rehearsal's flag on a real try": {[]string{"try", "{}/job.yaml", "--sim-key", "x"}, "add --simulate"},
+		"a budget without a price": {
+			[]string{"run", "{}/job.yaml", "--simulate", "--set", "limits.budget_usd=5", "--set", "request.model=claude-haku"},
+			"needs the price of the model",
+		},
+		"an export over another file": {[]string{"export", "{}/job.yaml", "--simulate", "-o", "{}/in.jsonl"}, "--overwrite"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCommandLine(t)
+			_, stderr, code := c.run(row.args...)
+			if code != exitUsage || !strings.Contains(stderr, row.want) {
+				t.Errorf("exit code %d and %q, want %d and a message with %q", code, stderr, exitUsage, row.want)
+			}
+		})
+	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -89,7 +90,7 @@ The URL goes to standard output; counts of what was served are at URL` + simulat
 			if _, err := fmt.Fprintln(cmd.OutOrStdout(), server.URL); err != nil {
 				return fmt.Errorf("write the address: %w", errors.Join(err, server.Close()))
 			}
-			cmd.PrintErrf("Simulated Messages API. Use it with:\n  export ANTHROPIC_BASE_URL=%s ANTHROPIC_API_KEY=any\nCtrl-C ends it.\n", server.URL)
+			cmd.PrintErrf("Simulated Messages API. Use it with:\n  export ANTHROPIC_BASE_URL=%s ANTHROPIC_API_KEY=%s\nCtrl-C ends it.\n", server.URL, cmp.Or(options.Key, "any"))
 			<-ctx.Done()
 			if err := server.Close(); err != nil {
 				return err

@@ -43,6 +43,9 @@ is not paid for again, and run uses the answers too.`,
   batchwright try job.yaml -n 5 --set request.model=claude-haiku-4-5-20251001
   batchwright try job.yaml --json | jq 'select(.changed)'`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.checkSimulatorFlags(c.Flags()); err != nil {
+				return err
+			}
 			return f.try(c.Context(), args, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}

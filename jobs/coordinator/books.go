@@ -36,6 +36,6 @@ func (r *Run) affordsNow(worst jobs.Nanodollars) bool {
 
 // overBudget says that the budget ends the run here. The caller holds the mutex.
 func (r *Run) overBudget(c *chunk) string {
-	return fmt.Sprintf("the budget of %s is reached: %s is spent and the next %d records may cost %s; "+
-		"raise limits.budget_usd to go on", r.job.Limits.Budget, r.tally.Cost, len(c.requests), c.worst)
+	return fmt.Sprintf("the budget of %s has no room for more: %s is spent and the next record may cost up to %s; "+
+		"raise limits.budget_usd to go on", r.job.Limits.Budget, r.tally.Cost, c.worst)
 }

@@ -297,6 +297,10 @@ func (s *sameFailure) resume(t Tally) {
 	s.text = "show --failed lists them"
 }
 
+// trusted reports whether the job may be handed out at full width: a record ended otherwise than refused, or a person
+// said so. The caller holds the mutex.
+func (r *Run) trusted() bool { return r.sameFailure.broken || r.acceptFailures }
+
 // verdict says why the run must not go on, or nothing.
 func (s *sameFailure) verdict(accept bool) string {
 	if accept || s.broken || s.ended < sameFailureAfter {

@@ -134,7 +134,10 @@ func (r *Run) consider(ctx context.Context, c *chunk, p *part, record *jobs.Reco
 	body, problem := r.input.body(r.job, record)
 	digest := jobs.DigestOf(body)
 	r.mu.Lock()
-	answered := p.answered(record.Number)
+	answered, most := p.answered(record.Number), r.manifest.ChunkRecords
+	if !r.trusted() {
+		most = sameFailureAfter
+	}
 	r.mu.Unlock()
 	if answered {
 		return nil
@@ -159,7 +162,7 @@ func (r *Run) consider(ctx context.Context, c *chunk, p *part, record *jobs.Reco
 		c.worst += worst
 	}
 	c.part = p // last, for a chunk that was sent on the way is empty
-	if len(c.requests)+len(c.own) >= r.manifest.ChunkRecords || c.bytes >= r.manifest.ChunkBytes {
+	if len(c.requests)+len(c.own) >= most || c.bytes >= r.manifest.ChunkBytes {
 		return r.send(ctx, c)
 	}
 	return nil
@@ -216,6 +219,8 @@ func (r *Run) admit(ctx context.Context, c *chunk) error {
 				r.block(ctx, why)
 				return errStopping
 			}
+		case !r.trusted() && len(r.outstanding) >= sameFailureAfter:
+			// Nothing shows yet that the job can succeed.
 		case r.window.room(c.bytes) && r.trouble == "":
 			for _, p := range c.pending {
 				r.outstanding[p.number] = p

@@ -87,6 +87,14 @@ func (in *Input) check(job *jobs.Job) error {
 	if err := in.chooseID(job); err != nil {
 		return err
 	}
+	if job.Request != nil && job.Limits.Budget > 0 {
+		if model := job.Request.Model(); model != "" {
+			if _, priced := jobs.PriceOf(model); !priced {
+				return usage("limits.budget_usd needs the price of the model, and there is none for %q: "+
+					"check the model's name, or leave the budget out", model)
+			}
+		}
+	}
 	if job.Request == nil {
 		if !in.isBatches() {
 			return usage("the job has no request, and the input is not in the Message Batches format " +
