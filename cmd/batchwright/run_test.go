@@ -41,13 +41,13 @@ func TestRefusedBeforeAnyCall(t *testing.T) {
 		args []string
 		want string
 	}{
-		"a rehearsal's flag on a real run": {[]string{"run", "{}/job.yaml", "--sim-latency", "1s"}, "add --simulate"},
-		"a rehearsal's flag on a real try": {[]string{"try", "{}/job.yaml", "--sim-key", "x"}, "add --simulate"},
+		"a rehearsal's flag on a real run": {[]string{"run", "{}/job.yaml", "--simulate=false", "--sim-latency", "1s"}, "add --simulate"},
+		"a rehearsal's flag on a real try": {[]string{"try", "{}/job.yaml", "--simulate=false", "--sim-key", "x"}, "add --simulate"},
 		"a budget without a price": {
-			[]string{"run", "{}/job.yaml", "--simulate", "--set", "limits.budget_usd=5", "--set", "request.model=claude-haku"},
+			[]string{"run", "{}/job.yaml", "--set", "limits.budget_usd=5", "--set", "request.model=claude-haku"},
 			"needs the price of the model",
 		},
-		"an export over another file": {[]string{"export", "{}/job.yaml", "--simulate", "-o", "{}/in.jsonl"}, "--overwrite"},
+		"an export over another file": {[]string{"export", "{}/job.yaml", "-o", "{}/in.jsonl"}, "--overwrite"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -54,7 +54,10 @@ func (c commandLine) run(args ...string) (stdout, stderr string, code int) {
 	var out, errs bytes.Buffer
 	root.SetOut(&out)
 	root.SetErr(&errs)
-	root.SetArgs(append(args, "--simulate"))
+	if !slices.Contains(args, "--simulate=false") {
+		args = append(args, "--simulate")
+	}
+	root.SetArgs(args)
 	err := root.ExecuteContext(c.t.Context())
 	var exit *exitError
 	switch {
