@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -150,9 +151,9 @@ func TestReaderRealData(t *testing.T) {
 	for name, want := range map[string]int{"banking77.jsonl": 3080, "gsm8k.jsonl": 1319} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			text, err := os.ReadFile("../../../shared/data/" + name)
+			text, err := os.ReadFile(filepath.Join(os.Getenv("BATCHWRIGHT_TEST_DATA"), name))
 			if errors.Is(err, os.ErrNotExist) {
-				t.Skip("the data set is not there")
+				t.Skip("BATCHWRIGHT_TEST_DATA names no folder with banking77 and gsm8k")
 			}
 			if err != nil {
 				t.Fatal(err)
