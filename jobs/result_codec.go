@@ -15,7 +15,7 @@ var errNotResult = errors.New("not a result")
 var messageMember = []byte(`,"message":`)
 
 // AppendResult appends the result as one JSON object: the entry of a journal, specified in docs/format.md. It is
-// written by hand because it is done twice for every record: 0.4 µs against 2.5 with encoding/json.
+// written by hand because it is done twice for every record and must copy the message as it is.
 func AppendResult(dst []byte, r *Result) []byte {
 	dst = append(dst, `{"record":`...)
 	dst = strconv.AppendInt(dst, r.Record, 10)

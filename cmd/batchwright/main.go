@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// gcPercent trades memory for speed: the live heap is some 10 MB, and a run at full speed spends 20 % of its CPU on
-// collecting garbage at Go's default of 100, 10 % at 300.
+// gcPercent trades memory for speed: 40,000 records without latency took 4.6 s of CPU and 77 MB at Go's default of 100,
+// 3.8 s and 94 MB at 300.
 const gcPercent = 300
 
 func main() {
