@@ -1,58 +1,57 @@
-// Package redistest starts a real redis-server for a test.
+// Package redistest runs real Redis servers for tests: one server whose process a test may kill, stop and restore to
+// an old state, a cluster of three, and one under Sentinel. Every server is the test's own, listens on 127.0.0.1 and
+// on a socket alone, and ends with the test.
 package redistest
 
 import (
-	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
+// Options choose how a server runs. The zero value is a redis-server that forgets everything when it ends, with no
+// bound on its memory and no password.
+type Options struct {
+	// Program is the server's program. Default redis-server; valkey-server works as well.
+	Program string
+	// AOF is how the append-only file is synced: everysec or always. Without one the server keeps what Save wrote.
+	AOF string
+	// MaxMemory bounds what the server holds, as 20mb. Default no bound.
+	MaxMemory string
+	// Policy is what happens at MaxMemory. Default noeviction.
+	Policy string
+	// User is an ACL user who may do everything; the default user is then off.
+	User string
+	// Password is that of User, or of the default user.
+	Password string
+	// TLS makes the TCP port speak TLS alone, with a certificate for 127.0.0.1 and localhost. The socket stays plain.
+	TLS bool
+	// TLSClients refuses TLS clients without a certificate.
+	TLSClients bool
+}
+
 // Start runs a redis-server of its own for the test and returns a client of it. Where there is none in the PATH the
 // test is skipped, or fails when BATCHWRIGHT_TEST_REQUIRE names redis.
-func Start(t *testing.T) *redis.Client {
+func Start(t testing.TB) *redis.Client {
 	t.Helper()
-	program, err := exec.LookPath("redis-server")
+	return StartServer(t, Options{}).Client
+}
+
+// find is the path of a server's program; without it the test is skipped, or fails where the program is required.
+func find(t testing.TB, program string) string {
+	t.Helper()
+	if program == "" {
+		program = "redis-server"
+	}
+	path, err := exec.LookPath(program)
 	if err != nil {
-		if strings.Contains(os.Getenv("BATCHWRIGHT_TEST_REQUIRE"), "redis") {
+		if program == "redis-server" && strings.Contains(os.Getenv("BATCHWRIGHT_TEST_REQUIRE"), "redis") {
 			t.Fatal("redis-server is required and not in the PATH")
 		}
-		t.Skip("no redis-server in the PATH: tests on a real Redis are skipped")
+		t.Skipf("no %s in the PATH: tests on it are skipped", program)
 	}
-	// A short path: a socket's may have 107 bytes.
-	dir, err := os.MkdirTemp("", "bwredis") //nolint:usetesting // t.TempDir is too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "s")
-	server := exec.CommandContext(context.WithoutCancel(t.Context()), program, //nolint:gosec // found in the PATH
-		"--port", "0", "--unixsocket", socket,
-		"--dir", dir, "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction")
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	client := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, Protocol: 2, DisableIdentity: true})
-	t.Cleanup(func() { _ = client.Close() })
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for client.Ping(ctx).Err() != nil {
-		select {
-		case <-ctx.Done():
-			t.Fatal("redis-server did not come up in 10 s")
-		case <-tick.C:
-		}
-	}
-	return client
+	return path
 }
