@@ -16,7 +16,7 @@ import (
 
 // writeCertificates makes an authority, and by it certificates for the server and for a client.
 func (s *Server) writeCertificates() {
-	s.t.Helper()
+	s.tb.Helper()
 	s.CAFile, s.CertFile, s.KeyFile = s.path("ca.crt"), s.path("client.crt"), s.path("client.key")
 	authority := certificate("batchwright test authority", 1)
 	authority.IsCA, authority.BasicConstraintsValid, authority.KeyUsage = true, true, x509.KeyUsageCertSign
@@ -40,31 +40,31 @@ func certificate(name string, serial int64) *x509.Certificate {
 
 // writeCertificate writes NAME.crt and NAME.key and returns the key. Without a key of the parent it signs itself.
 func (s *Server) writeCertificate(name string, template, parent *x509.Certificate, signer *ecdsa.PrivateKey) *ecdsa.PrivateKey {
-	s.t.Helper()
+	s.tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		s.t.Fatal(err)
+		s.tb.Fatal(err)
 	}
 	if signer == nil {
 		signer = key
 	}
 	encoded, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
 	if err != nil {
-		s.t.Fatal(err)
+		s.tb.Fatal(err)
 	}
 	s.writePEM(name+".crt", "CERTIFICATE", encoded)
 	encoded, err = x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		s.t.Fatal(err)
+		s.tb.Fatal(err)
 	}
 	s.writePEM(name+".key", "PRIVATE KEY", encoded)
 	return key
 }
 
 func (s *Server) writePEM(name, kind string, content []byte) {
-	s.t.Helper()
+	s.tb.Helper()
 	text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content})
 	if err := os.WriteFile(s.path(name), text, 0o600); err != nil {
-		s.t.Fatal(err)
+		s.tb.Fatal(err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 // process is a server's process, which can be started again after it ended.
 type process struct {
-	t       testing.TB
+	tb      testing.TB
 	program string
 	args    []string
 	log     string
@@ -23,30 +23,30 @@ type process struct {
 }
 
 // newProcess describes a process that logs to dir. It ends with the test; the log is shown when the test failed.
-func newProcess(t testing.TB, dir, program string, args ...string) *process {
-	t.Helper()
-	p := &process{t: t, program: program, args: args, log: filepath.Join(dir, "log")}
-	t.Cleanup(func() {
+func newProcess(tb testing.TB, dir, program string, args ...string) *process {
+	tb.Helper()
+	p := &process{tb: tb, program: program, args: args, log: filepath.Join(dir, "log")}
+	tb.Cleanup(func() {
 		p.kill()
-		if text, err := os.ReadFile(p.log); err == nil && t.Failed() {
-			t.Logf("log of %s:\n%s", program, text)
+		if text, err := os.ReadFile(p.log); err == nil && tb.Failed() {
+			tb.Logf("log of %s:\n%s", program, text)
 		}
 	})
 	return p
 }
 
 func (p *process) start() {
-	p.t.Helper()
+	p.tb.Helper()
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		p.t.Fatal(err)
+		p.tb.Fatal(err)
 	}
 	defer log.Close() //nolint:errcheck // the process has its own
 	// The process outlives contexts: only kill ends it.
-	p.command = exec.CommandContext(context.Background(), p.program, p.args...) //nolint:gosec,usetesting // found in the PATH
+	p.command = exec.CommandContext(context.Background(), p.program, p.args...) //nolint:gosec // found in the PATH
 	p.command.Stdout, p.command.Stderr = log, log
 	if err := p.command.Start(); err != nil {
-		p.t.Fatal(err)
+		p.tb.Fatal(err)
 	}
 	p.ended = make(chan struct{})
 	go func(command *exec.Cmd, ended chan struct{}) {
@@ -57,7 +57,7 @@ func (p *process) start() {
 
 // await asks until ask succeeds. It fails when the process ends or readyWithin is over.
 func (p *process) await(ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(p.t.Context(), readyWithin)
+	ctx, cancel := context.WithTimeout(p.tb.Context(), readyWithin)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -77,9 +77,9 @@ func (p *process) await(ask func(context.Context) error) error {
 }
 
 func (p *process) signal(signal syscall.Signal) {
-	p.t.Helper()
+	p.tb.Helper()
 	if err := p.command.Process.Signal(signal); err != nil {
-		p.t.Fatalf("signal %s: %v", signal, err)
+		p.tb.Fatalf("signal %s: %v", signal, err)
 	}
 }
 

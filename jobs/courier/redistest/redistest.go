@@ -35,23 +35,23 @@ type Options struct {
 
 // Start runs a redis-server of its own for the test and returns a client of it. Where there is none in the PATH the
 // test is skipped, or fails when BATCHWRIGHT_TEST_REQUIRE names redis.
-func Start(t testing.TB) *redis.Client {
-	t.Helper()
-	return StartServer(t, Options{}).Client
+func Start(tb testing.TB) *redis.Client {
+	tb.Helper()
+	return StartServer(tb, Options{}).Client
 }
 
 // find is the path of a server's program; without it the test is skipped, or fails where the program is required.
-func find(t testing.TB, program string) string {
-	t.Helper()
+func find(tb testing.TB, program string) string {
+	tb.Helper()
 	if program == "" {
 		program = "redis-server"
 	}
 	path, err := exec.LookPath(program)
 	if err != nil {
 		if program == "redis-server" && strings.Contains(os.Getenv("BATCHWRIGHT_TEST_REQUIRE"), "redis") {
-			t.Fatal("redis-server is required and not in the PATH")
+			tb.Fatal("redis-server is required and not in the PATH")
 		}
-		t.Skipf("no %s in the PATH: tests on it are skipped", program)
+		tb.Skipf("no %s in the PATH: tests on it are skipped", program)
 	}
 	return path
 }

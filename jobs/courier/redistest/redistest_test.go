@@ -151,3 +151,61 @@ func keys(t *testing.T, client *redis.Client) int64 {
 	}
 	return size
 }
+
+// A key is served by the node that has its slot, and each node knows which that is.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t)
+	var seeds []string
+	for _, node := range cluster.Nodes {
+		seeds = append(seeds, node.Addr)
+	}
+	for _, seed := range seeds {
+		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{seed}, Protocol: 2, DisableIdentity: true})
+		defer client.Close()
+		for _, key := range []string{"{a}", "{b}", "{c}", "{d}"} { // their slots are of all three nodes
+			set(t, client, key+seed)
+		}
+	}
+	var total int64
+	for i, node := range cluster.Nodes {
+		held := keys(t, node.Client)
+		if held == 0 {
+			t.Errorf("node %d has none of the keys", i)
+		}
+		total += held
+	}
+	if total != 12 {
+		t.Errorf("%d keys in the cluster, want 12", total)
+	}
+}
+
+// When the master is killed, the Sentinel makes the replica the master.
+func TestSentinel(t *testing.T) {
+	t.Parallel()
+	for _, password := range []string{"", "secret"} {
+		t.Run("password "+password, func(t *testing.T) {
+			t.Parallel()
+			sentinel := redistest.StartSentinel(t, password)
+			set(t, sentinel.Master.Client, "one")
+			if err := sentinel.Master.Client.Wait(t.Context(), 1, 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+			sentinel.Master.Kill()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			tick := time.NewTicker(50 * time.Millisecond)
+			defer tick.Stop()
+			for sentinel.Replica.Client.Set(ctx, "two", "x", 0).Err() != nil {
+				select {
+				case <-ctx.Done():
+					t.Fatal("the replica did not become the master")
+				case <-tick.C:
+				}
+			}
+			if got := keys(t, sentinel.Replica.Client); got != 2 {
+				t.Errorf("%d keys at the new master, want 2", got)
+			}
+		})
+	}
+}

@@ -32,7 +32,7 @@ type Server struct {
 	// CAFile, CertFile and KeyFile are PEM files for a client of a server with TLS.
 	CAFile, CertFile, KeyFile string
 
-	t         testing.TB
+	tb        testing.TB
 	dir       string // configuration, log and socket; what the server persists lies in data below it
 	aof       bool
 	process   *process
@@ -43,36 +43,43 @@ type Server struct {
 type Snapshot struct{ dir string }
 
 // StartServer runs a server and waits until it answers. The test is skipped as by Start.
-func StartServer(t testing.TB, o Options) *Server {
-	t.Helper()
-	s := &Server{t: t, aof: o.AOF != "", dir: newDir(t)}
+func StartServer(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	return startServer(tb, o, func() []string { return nil })
+}
+
+// startServer runs a server with more lines of configuration, which are asked for at each attempt to start it.
+func startServer(tb testing.TB, o Options, more func() []string) *Server {
+	tb.Helper()
+	s := &Server{tb: tb, aof: o.AOF != "", dir: newDir(tb)}
 	if err := os.Mkdir(s.data(), 0o700); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s.Socket = filepath.Join(s.dir, "s")
 	if o.TLS {
 		s.writeCertificates()
 	}
-	program := find(t, o.Program)
+	program := find(tb, o.Program)
 	s.Client = redis.NewClient(&redis.Options{
 		Network: "unix", Addr: s.Socket, Username: o.User, Password: o.Password, Protocol: 2, DisableIdentity: true,
 	})
-	t.Cleanup(func() { _ = s.Client.Close() })
+	tb.Cleanup(func() { _ = s.Client.Close() })
 	// Between the choice of a port and its use another process may take it.
 	for attempt := 1; ; attempt++ {
-		port := freePort(t)
+		port := freePort(tb)
 		s.Addr = net.JoinHostPort("127.0.0.1", port)
 		config := filepath.Join(s.dir, "conf")
-		if err := os.WriteFile(config, []byte(s.config(o, port)), 0o600); err != nil {
-			t.Fatal(err)
+		text := s.config(o, port) + strings.Join(append(more(), ""), "\n")
+		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+			tb.Fatal(err)
 		}
-		s.process = newProcess(t, s.dir, program, config)
+		s.process = newProcess(tb, s.dir, program, config)
 		err := s.begin()
 		if err == nil {
 			break
 		}
 		if attempt == 5 {
-			t.Fatalf("start %s: %v", program, err)
+			tb.Fatalf("start %s: %v", program, err)
 		}
 	}
 	s.URL = s.address(o)
@@ -147,91 +154,91 @@ func (s *Server) begin() error {
 
 // Kill ends the server by SIGKILL.
 func (s *Server) Kill() {
-	s.t.Helper()
+	s.tb.Helper()
 	s.process.kill()
 }
 
 // Restart starts the server, after a Kill of it when it runs, and waits until it answers. It then holds what its
 // append-only file has, or without one what the last Save wrote.
 func (s *Server) Restart() {
-	s.t.Helper()
+	s.tb.Helper()
 	s.process.kill()
 	if err := s.begin(); err != nil {
-		s.t.Fatalf("restart redis: %v", err)
+		s.tb.Fatalf("restart redis: %v", err)
 	}
 }
 
 // Pause stops the server by SIGSTOP: connections stay open and nothing answers.
 func (s *Server) Pause() {
-	s.t.Helper()
+	s.tb.Helper()
 	s.process.signal(syscall.SIGSTOP)
 }
 
 // Continue lets a paused server go on.
 func (s *Server) Continue() {
-	s.t.Helper()
+	s.tb.Helper()
 	s.process.signal(syscall.SIGCONT)
 }
 
 // Save writes what the server holds to its RDB file, which a server without AOF reads at a Restart.
 func (s *Server) Save() {
-	s.t.Helper()
-	if err := s.Client.Save(s.t.Context()).Err(); err != nil {
-		s.t.Fatalf("save: %v", err)
+	s.tb.Helper()
+	if err := s.Client.Save(s.tb.Context()).Err(); err != nil {
+		s.tb.Fatalf("save: %v", err)
 	}
 }
 
 // Wipe deletes what the server has persisted; for a server that was killed, which then restarts empty.
 func (s *Server) Wipe() {
-	s.t.Helper()
+	s.tb.Helper()
 	if err := errors.Join(os.RemoveAll(s.data()), os.Mkdir(s.data(), 0o700)); err != nil {
-		s.t.Fatal(err)
+		s.tb.Fatal(err)
 	}
 }
 
 // Snapshot copies what the server holds now, for a later Restore.
 func (s *Server) Snapshot() Snapshot {
-	s.t.Helper()
+	s.tb.Helper()
 	if !s.aof {
 		s.Save()
 	}
 	s.snapshots++
 	snapshot := Snapshot{filepath.Join(s.dir, fmt.Sprintf("snapshot%d", s.snapshots))}
 	if err := os.CopyFS(snapshot.dir, os.DirFS(s.data())); err != nil {
-		s.t.Fatalf("take snapshot: %v", err)
+		s.tb.Fatalf("take snapshot: %v", err)
 	}
 	return snapshot
 }
 
 // Restore kills the server and restarts it with what it held at the snapshot.
 func (s *Server) Restore(snapshot Snapshot) {
-	s.t.Helper()
+	s.tb.Helper()
 	s.Kill()
 	if err := errors.Join(os.RemoveAll(s.data()), os.CopyFS(s.data(), os.DirFS(snapshot.dir))); err != nil {
-		s.t.Fatalf("restore snapshot: %v", err)
+		s.tb.Fatalf("restore snapshot: %v", err)
 	}
 	s.Restart()
 }
 
 // newDir is a folder for one server. Its path is short: a socket's may have 107 bytes.
-func newDir(t testing.TB) string {
-	t.Helper()
+func newDir(tb testing.TB) string {
+	tb.Helper()
 	dir, err := os.MkdirTemp("", "bwredis") //nolint:usetesting // t.TempDir is too long for a socket
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
 
 // freePort is a TCP port of 127.0.0.1 that nobody listens on. It lies below the ports that outgoing connections get,
 // else a client that dials a killed server could be given the server's port for its own end and hold it.
-func freePort(t testing.TB) string {
-	t.Helper()
+func freePort(tb testing.TB) string {
+	tb.Helper()
 	var listen net.ListenConfig
 	for {
 		port := strconv.Itoa(12000 + rand.IntN(20000)) //nolint:gosec // any port will do
-		listener, err := listen.Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", port))
+		listener, err := listen.Listen(tb.Context(), "tcp", net.JoinHostPort("127.0.0.1", port))
 		if err == nil {
 			_ = listener.Close()
 			return port
