@@ -168,5 +168,6 @@ func (w *Worker) block(reply *messages.Reply) {
 		// The remedy fits all accounts; what the API says names the model, the limit or the date.
 		slog.Warn("the API refuses all calls", slog.String("answer", describe(reply)))
 		w.stop()
+		w.session.Refuse(reply.Remedy)
 	}
 }

@@ -77,10 +77,14 @@ func Start(ctx context.Context, rdb redis.UniversalClient, run string, options O
 	}
 	ready := make(chan struct{}) // the session's terms are known
 	session, err := courier.Join(ctx, rdb, run, courier.SessionOptions{
-		Worker: name(), Poll: options.Poll,
+		Worker: name(), Slots: DefaultConcurrency, Poll: options.Poll,
 		Serve: func(h courier.HandOut) {
 			<-ready
 			w.serve(h)
+		},
+		Halt: func() {
+			<-ready
+			w.stop()
 		},
 	})
 	if err != nil {
@@ -180,6 +184,7 @@ func (w *Worker) attempt(r *record) {
 	if r.Calls++; r.Calls > 1 {
 		w.retries.Add(1)
 	}
+	w.session.Began(r.handout, r.Record)
 	crashpoint.Reach("calling")
 	reply := w.caller.Call(w.calling, r.Body)
 	crashpoint.Reach("answered")

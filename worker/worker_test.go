@@ -79,7 +79,7 @@ func body(record, size int) []byte {
 func start(t *testing.T, a *api, limits jobs.Limits, requests ...[]byte) *fleet {
 	t.Helper()
 	redis := courier.StartEmbedded()
-	owner, err := courier.Own(t.Context(), redis.Client(), "run", 0, courier.Terms{MaxAttempts: 8, Limits: limits})
+	owner, err := courier.Own(t.Context(), redis.Client(), "run", 0, courier.OwnerOptions{Terms: courier.Terms{MaxAttempts: 8, Limits: limits}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func start(t *testing.T, a *api, limits jobs.Limits, requests ...[]byte) *fleet 
 	for i, body := range requests {
 		batch = append(batch, jobs.Request{Record: int64(i), Digest: jobs.DigestOf(body), Body: body})
 	}
-	if err := owner.HandOut(t.Context(), owner.Next(), batch, false); err != nil {
+	if err := owner.HandOut(t.Context(), owner.Next(), batch, courier.New); err != nil {
 		t.Fatal(err)
 	}
 	return f
@@ -165,7 +165,7 @@ func TestDeterministicFailureEnds(t *testing.T) {
 						returned++
 						request := jobs.Request{Record: 0, Digest: back.Digest, Body: body(0, 0), Attempts: back.Attempts, Calls: back.Calls}
 						time.Sleep(time.Until(back.Earliest))
-						if err := f.owner.HandOut(t.Context(), f.owner.Next(), []jobs.Request{request}, true); err != nil {
+						if err := f.owner.HandOut(t.Context(), f.owner.Next(), []jobs.Request{request}, courier.Again); err != nil {
 							t.Fatal(err)
 						}
 					}
@@ -225,7 +225,7 @@ func TestOutageCostsTimeOnly(t *testing.T) {
 								Record: d.Returned.Record, Digest: d.Returned.Digest, Body: body(int(d.Returned.Record), 0),
 								Attempts: d.Returned.Attempts, Calls: d.Returned.Calls,
 							}
-							if err := f.owner.HandOut(t.Context(), f.owner.Next(), []jobs.Request{r}, true); err != nil {
+							if err := f.owner.HandOut(t.Context(), f.owner.Next(), []jobs.Request{r}, courier.Again); err != nil {
 								t.Fatal(err)
 							}
 						case d.Result.Status != jobs.Succeeded:

@@ -101,7 +101,7 @@ func (f *runFlags) run(ctx context.Context, args []string, stdout io.Writer) err
 	}
 	run, err := coordinator.Prepare(ctx, coordinator.Options{
 		// Enough that no slot runs dry between two hand-outs, and no more than memory should hold.
-		Job: job, State: state, Definition: definition, BaseURL: calls.baseURL, Window: 4*slots + 256, Simulated: f.simulated,
+		Job: job, State: state, Definition: definition, BaseURL: calls.baseURL, Window: coordinator.WindowFor(slots), Simulated: f.simulated,
 		Fresh: f.fresh, AcceptFailures: f.acceptFailures, Strict: f.strict,
 	})
 	if err != nil {
@@ -139,7 +139,7 @@ func (f *runFlags) execute(ctx context.Context, run *coordinator.Run, calls *end
 	defer cancel()
 	redis := courier.StartEmbedded()
 	defer redis.Close() //nolint:errcheck // it holds nothing that is needed
-	if err := run.Own(ctx, redis.Client()); err != nil {
+	if err := run.Own(ctx, redis.Client(), coordinator.OwnOptions{Embedded: true}); err != nil {
 		return coordinator.Outcome{}, stopCause{}, err
 	}
 	calling, err := worker.Start(ctx, redis.Client(), run.ID(), worker.Options{

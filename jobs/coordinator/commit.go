@@ -17,8 +17,13 @@ const readWait = 100 * time.Millisecond
 
 // receive reads what the fleet delivers.
 func (r *Run) receive(ctx context.Context) error {
+	caughtUp := false
 	for wait := 50 * time.Millisecond; ctx.Err() == nil; {
-		batch, err := r.owner.Read(ctx, readWait)
+		patience := readWait
+		if !caughtUp {
+			patience = 0
+		}
+		batch, err := r.owner.Read(ctx, patience)
 		if err != nil {
 			if ctx.Err() == nil {
 				slog.WarnContext(ctx, "receive results", slog.Any("error", err))
@@ -28,11 +33,15 @@ func (r *Run) receive(ctx context.Context) error {
 			continue
 		}
 		wait = 50 * time.Millisecond
+		next := delivery{batch: batch, read: true}
 		if batch.Empty() {
-			continue
+			if caughtUp {
+				continue
+			}
+			caughtUp, next = true, delivery{empty: true}
 		}
 		select {
-		case r.inbox <- delivery{batch: batch, read: true}:
+		case r.inbox <- next:
 		case <-ctx.Done():
 		}
 	}
@@ -51,7 +60,7 @@ func (r *Run) commit(ctx context.Context) error {
 			final, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
 			r.acked = time.Time{}
-			r.acknowledge(final, courier.Batch{}, nil)
+			r.acknowledge(final, nil)
 			return nil
 		}
 		for more := true; more; {
@@ -71,27 +80,30 @@ func (r *Run) commit(ctx context.Context) error {
 func (r *Run) commitGroup(ctx context.Context, group []delivery) error {
 	touched := make(map[*part]bool)
 	complete := make(map[courier.Number]bool) // hand-outs to be forgotten
-	var last courier.Batch
-	var blocked string
-	own := 0
+	own, drained := 0, false
 	r.mu.Lock()
 	r.committing = true
 	for i := range group {
 		d := &group[i]
-		if d.read {
-			last = d.batch
+		for _, began := range d.batch.Began {
+			r.note(began)
 		}
 		for j := range d.batch.Deliveries {
 			one := &d.batch.Deliveries[j]
-			if err := r.take(one, touched, &blocked); err != nil {
+			if err := r.take(one, touched); err != nil {
 				r.mu.Unlock()
 				return err
 			}
-			if r.handouts[one.Handout] == 0 {
+			if r.handouts[one.Handout] == nil {
 				complete[one.Handout] = true
 			}
 		}
-		if !d.read {
+		switch {
+		case d.read:
+			r.unacked.Join(&d.batch)
+		case d.empty:
+			drained = true
+		default:
 			own++
 		}
 		for j := range d.own {
@@ -101,17 +113,28 @@ func (r *Run) commitGroup(ctx context.Context, group []delivery) error {
 			}
 		}
 	}
+	flying := r.suspicion.encode()
 	r.mu.Unlock()
+	if err := r.persist(ctx, func() error { return r.suspicion.save(flying) }); err != nil {
+		return err
+	}
 	for p := range touched {
 		if err := r.persist(ctx, p.log.Commit); err != nil {
 			return fmt.Errorf("journal results: %w", err)
 		}
 	}
 	crashpoint.Reach("journaled")
-	r.acknowledge(ctx, last, complete)
+	position := r.unacked.Position
+	r.acknowledge(ctx, complete)
 	crashpoint.Reach("acknowledged")
 	r.mu.Lock()
 	r.committing = false
+	if position != "" {
+		r.journaled = position
+	}
+	if drained {
+		close(r.drained)
+	}
 	r.window.own -= own
 	for p := range touched {
 		r.sealIfComplete(p)
@@ -119,11 +142,8 @@ func (r *Run) commitGroup(ctx context.Context, group []delivery) error {
 	r.changed.Broadcast()
 	same := r.sameFailure.verdict(r.acceptFailures)
 	r.mu.Unlock()
-	if blocked == "" {
-		blocked = same
-	}
-	if blocked != "" {
-		r.block(ctx, blocked)
+	if same != "" {
+		r.block(ctx, same)
 	}
 	return nil
 }
@@ -132,17 +152,14 @@ func (r *Run) commitGroup(ctx context.Context, group []delivery) error {
 const ackEvery = 50 * time.Millisecond
 
 // acknowledge lets Redis forget what is journaled, now and then.
-func (r *Run) acknowledge(ctx context.Context, last courier.Batch, complete map[courier.Number]bool) {
-	if !last.Empty() {
-		r.unacked = last
-	}
+func (r *Run) acknowledge(ctx context.Context, complete map[courier.Number]bool) {
 	for n := range complete {
 		r.forgotten = append(r.forgotten, n)
 	}
-	if r.unacked.Empty() || time.Since(r.acked) < ackEvery {
+	if r.unacked.Empty() && len(r.forgotten) == 0 || time.Since(r.acked) < ackEvery {
 		return
 	}
-	if err := r.owner.Ack(ctx, r.unacked, r.forgotten); err != nil {
+	if err := r.owner.Ack(ctx, &r.unacked, r.forgotten); err != nil {
 		if ctx.Err() == nil {
 			slog.WarnContext(ctx, "acknowledge results", slog.Any("error", err)) // a later one covers them
 		}
@@ -151,34 +168,30 @@ func (r *Run) acknowledge(ctx context.Context, last courier.Batch, complete map[
 	r.unacked, r.forgotten, r.acked = courier.Batch{}, nil, time.Now()
 }
 
+// note takes in that a call began. The caller holds the mutex.
+func (r *Run) note(began courier.Began) {
+	if p := r.outstanding[began.Record]; p != nil && p.handout == began.Handout {
+		p.began = true
+		h := r.handouts[p.handout]
+		r.suspicion.start(began.Record, h != nil && h.mode == courier.Alone)
+	}
+}
+
 // take books one delivery of the fleet. The caller holds the mutex.
-func (r *Run) take(d *courier.Delivery, touched map[*part]bool, blocked *string) error {
+func (r *Run) take(d *courier.Delivery, touched map[*part]bool) error {
 	p := r.outstanding[d.Record()]
 	if d.Returned != nil {
-		back := d.Returned
-		if back.Blocked != "" {
-			*blocked = back.Blocked
-		}
-		if p == nil || p.digest != back.Digest || p.handout != d.Handout {
-			return nil // an older hand-out's
-		}
-		p.attempts, p.calls, p.refusals, p.earliest = back.Attempts, back.Calls, back.Refusals, back.Earliest
-		if r.stopping || back.Blocked != "" {
-			r.settle(p)
-			return nil
-		}
-		if r.handouts[p.handout]--; r.handouts[p.handout] <= 0 {
-			delete(r.handouts, p.handout)
-		}
-		p.handout = 0
-		r.returned = append(r.returned, p)
+		r.takeBackOne(p, d.Handout, d.Returned)
 		return nil
 	}
 	result := d.Result
 	if p == nil || p.digest != result.Digest {
 		// Its record has a result, or is not asked any more: paid for, and not needed.
-		r.repeats++
-		return nil
+		booked, err := r.late(result, touched)
+		if err == nil && !booked && r.repeated(result) {
+			r.repeats++
+		}
+		return err
 	}
 	result.ID = p.id
 	r.job.Judge(result)
@@ -189,6 +202,26 @@ func (r *Run) take(d *courier.Delivery, touched map[*part]bool, blocked *string)
 	return nil
 }
 
+// takeBackOne books a record that came back without a result. The caller holds the mutex.
+func (r *Run) takeBackOne(p *pending, n courier.Number, back *courier.Returned) {
+	if back.Blocked != "" {
+		select {
+		case r.refusing <- struct{}{}:
+		default: // somebody is looking already
+		}
+	}
+	if p == nil || p.digest != back.Digest || p.handout != n {
+		return // an older hand-out's
+	}
+	p.attempts, p.calls, p.refusals = back.Attempts, back.Calls, back.Refusals
+	r.suspicion.pause(p.number)
+	if r.stopping {
+		r.settle(p)
+		return
+	}
+	r.again(p, back.Earliest)
+}
+
 // takeOwn books a result that needed no call. The caller holds the mutex.
 func (r *Run) takeOwn(result *jobs.Result, touched map[*part]bool) error {
 	for _, p := range r.parts {
@@ -196,7 +229,7 @@ func (r *Run) takeOwn(result *jobs.Result, touched map[*part]bool) error {
 			if p.answered(result.Record) {
 				return nil
 			}
-			if result.Status == jobs.Succeeded || result.Reason != jobs.ReasonBadInput {
+			if result.Status == jobs.Succeeded || result.Reason != jobs.ReasonBadInput && result.Reason != jobs.ReasonPoison {
 				r.tally.Reused++
 				p.tally.Reused++ // for the sealed part's
 			}
@@ -214,11 +247,15 @@ func (r *Run) book(p *part, result *jobs.Result, touched map[*part]bool) error {
 		return fmt.Errorf("journal record %d: %w", result.Record, err)
 	}
 	p.note(result, offset)
+	r.suspicion.end(result.Record)
 	r.tally.add(result)
 	r.sameFailure.add(result)
 	touched[p] = true
 	return nil
 }
+
+// diskFull is the trouble that a disk without space causes.
+const diskFull = "the disk is full; free some space on it"
 
 // persist does a write until the disk has room for it.
 func (r *Run) persist(ctx context.Context, write func() error) error {
@@ -227,7 +264,7 @@ func (r *Run) persist(ctx context.Context, write func() error) error {
 		if err == nil || !isFull(err) {
 			return err
 		}
-		if r.setTrouble("the disk is full; free some space on it") {
+		if r.setTrouble(diskFull) {
 			slog.ErrorContext(ctx, "disk full: waiting for space, no new calls start", slog.Any("error", err))
 			r.state.dropBallast()
 		}
@@ -243,7 +280,7 @@ func (r *Run) watchDisk(ctx context.Context) error {
 		r.mu.Lock()
 		trouble := r.trouble
 		r.mu.Unlock()
-		if trouble != "" && r.state.keepBallast() == nil && r.setTrouble("") {
+		if trouble == diskFull && r.state.keepBallast() == nil && r.setTrouble("") {
 			slog.InfoContext(ctx, "the disk has space again")
 		}
 	}

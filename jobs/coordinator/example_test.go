@@ -57,7 +57,7 @@ func Example() {
 	}
 	redis := courier.StartEmbedded()
 	defer redis.Close()
-	if err := run.Own(ctx, redis.Client()); err != nil {
+	if err := run.Own(ctx, redis.Client(), coordinator.OwnOptions{Embedded: true}); err != nil {
 		panic(err)
 	}
 	calls, err := worker.Start(ctx, redis.Client(), run.ID(), worker.Options{Caller: client, Poll: 10 * time.Millisecond})

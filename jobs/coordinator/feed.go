@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"syscall"
 	"time"
 
@@ -44,6 +43,12 @@ func (r *Run) feed(ctx context.Context) error {
 }
 
 func (r *Run) feedAll(ctx context.Context) error {
+	// Results that were on their way when an earlier coordinator ended come first.
+	select {
+	case <-r.drained:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	var c chunk
 	// Parts of an earlier coordinator.
 	for _, index := range r.openParts() {
@@ -120,7 +125,7 @@ func (r *Run) nextUnanswered(p *part, number int64) (*jobs.Record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for ; p.has(number); number++ {
-		if !p.answered(number) {
+		if !p.answered(number) && r.outstanding[number] == nil {
 			record, err := p.record(number)
 			return &record, err
 		}
@@ -191,7 +196,7 @@ func (r *Run) send(ctx context.Context, c *chunk) error {
 		if err := r.admit(ctx, c); err != nil {
 			return err
 		}
-		if err := r.handOut(ctx, c.requests, c.pending, false); err != nil {
+		if err := r.handOut(ctx, c.requests, c.pending, courier.New); err != nil {
 			return err
 		}
 	}
@@ -221,6 +226,8 @@ func (r *Run) admit(ctx context.Context, c *chunk) error {
 			}
 		case !r.trusted() && len(r.outstanding) >= sameFailureAfter:
 			// Nothing shows yet that the job can succeed.
+		case r.paused:
+			// Until a person resumes it.
 		case r.window.room(c.bytes) && r.trouble == "":
 			for _, p := range c.pending {
 				r.outstanding[p.number] = p
@@ -233,116 +240,6 @@ func (r *Run) admit(ctx context.Context, c *chunk) error {
 		}
 		r.changed.Wait()
 	}
-}
-
-// handOut gives requests to the fleet, again and again until Redis has taken them.
-func (r *Run) handOut(ctx context.Context, requests []jobs.Request, records []*pending, urgent bool) error {
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		r.mu.Lock()
-		n := r.owner.Next()
-		for _, p := range records {
-			p.handout = n
-		}
-		r.handouts[n] = len(records)
-		stopping := r.stopping
-		r.mu.Unlock()
-		var err error
-		if !stopping {
-			if err = r.owner.HandOut(ctx, n, requests, urgent); err == nil {
-				r.mu.Lock()
-				stopping = r.stopping
-				r.mu.Unlock()
-				if stopping { // Stop may have looked for it before it was there, and no worker may claim it any more
-					r.takeBack(ctx, []courier.Number{n})
-				}
-				return nil
-			}
-		}
-		// Nobody has these records or will: they are still this coordinator's.
-		r.mu.Lock()
-		delete(r.handouts, n)
-		if r.stopping || ctx.Err() != nil {
-			for _, p := range records {
-				r.settle(p)
-			}
-			r.mu.Unlock()
-			return errStopping
-		}
-		r.mu.Unlock()
-		slog.WarnContext(ctx, "hand out", slog.Any("error", err))
-		if err := sleep(ctx, wait); err != nil {
-			return err
-		}
-	}
-}
-
-// feedReturned hands records that came back out again, ahead of new ones, when they are due.
-func (r *Run) feedReturned(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, r.wake)
-	defer stop()
-	for ctx.Err() == nil {
-		due, next := r.takeReturned(time.Now())
-		if len(due) > 0 {
-			if err := r.handOutAgain(ctx, due); err != nil && !errors.Is(err, errStopping) {
-				return err
-			}
-			continue
-		}
-		timer := time.AfterFunc(next, r.wake)
-		r.mu.Lock()
-		if ctx.Err() == nil {
-			r.changed.Wait()
-		}
-		r.mu.Unlock()
-		timer.Stop()
-	}
-	return nil
-}
-
-// takeReturned takes up to a chunk of the returned records that are due, and says how long until the next one is.
-func (r *Run) takeReturned(now time.Time) (due []*pending, next time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.trouble != "" {
-		return nil, time.Second
-	}
-	next = time.Hour
-	var later []*pending
-	for _, p := range r.returned {
-		switch {
-		case r.outstanding[p.number] != p: // a late result came after all
-		case p.earliest.After(now):
-			next = min(next, p.earliest.Sub(now))
-			later = append(later, p)
-		case len(due) < r.manifest.ChunkRecords:
-			due = append(due, p)
-		default:
-			later = append(later, p)
-		}
-	}
-	r.returned = later
-	return due, next
-}
-
-func (r *Run) handOutAgain(ctx context.Context, records []*pending) error {
-	requests := make([]jobs.Request, 0, len(records))
-	for _, p := range records {
-		r.mu.Lock()
-		record, err := p.part.record(p.number)
-		r.mu.Unlock()
-		if err != nil {
-			return err
-		}
-		r.input.label(&record)
-		body, problem := r.input.body(r.job, &record)
-		if problem != "" || jobs.DigestOf(body) != p.digest {
-			return fmt.Errorf("record %d: a file that its request includes changed while the run was on", p.number)
-		}
-		requests = append(requests, jobs.Request{
-			Record: p.number, Digest: p.digest, Body: body, Attempts: p.attempts, Calls: p.calls, Refusals: p.refusals,
-		})
-	}
-	return r.handOut(ctx, requests, records, true)
 }
 
 // maxRequest is the API's bound on a request's size in bytes (Messages API, 413 request_too_large).
@@ -365,15 +262,4 @@ func reuse(earlier jobs.Result, record *jobs.Record) jobs.Result {
 // isFull reports whether an error means that a disk is full.
 func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

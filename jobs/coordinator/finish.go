@@ -87,6 +87,7 @@ func (r *Run) seal(p *part) error {
 	crashpoint.Reach("part sealed")
 	r.mu.Lock()
 	delete(r.parts, p.meta.Index)
+	r.seen.sealed(&meta)
 	r.changed.Broadcast()
 	r.mu.Unlock()
 	return p.remove()

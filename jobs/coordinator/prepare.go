@@ -241,7 +241,7 @@ func (s State) setAside(now time.Time, simulated bool) error {
 	if err := os.MkdirAll(aside, 0o700); err != nil {
 		return fmt.Errorf("set earlier run aside: %w", err)
 	}
-	for _, name := range []string{manifestFile, partsDir} {
+	for _, name := range []string{manifestFile, partsDir, suspicionFile} {
 		err := os.Rename(filepath.Join(s.Dir, name), filepath.Join(aside, name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("set earlier run aside: %w", err)
@@ -260,8 +260,15 @@ func (r *Run) load() error {
 	r.changed.L = &r.mu
 	r.parts = make(map[int]*part)
 	r.outstanding = make(map[int64]*pending)
-	r.handouts = make(map[courier.Number]int)
+	r.handouts = make(map[courier.Number]*handout)
 	r.inbox = make(chan delivery, 8)
+	r.refusing, r.drained = make(chan struct{}, 1), make(chan struct{})
+	r.window.maxBytes = maxWindowBytes
+	r.seen.state = r.state
+	var err error
+	if r.suspicion, err = openSuspicion(r.state); err != nil {
+		return err
+	}
 	r.repeats = r.manifest.Repeats
 	if r.manifest.Scanned {
 		r.total.Store(r.manifest.Records)
@@ -277,6 +284,7 @@ func (r *Run) load() error {
 	for _, meta := range metas {
 		if meta.Sealed {
 			r.tally.plus(meta.Tally)
+			r.seen.sealed(&meta)
 			continue
 		}
 		p, err := openPart(r.state, meta)
@@ -296,7 +304,7 @@ func (r *Run) load() error {
 		unanswered += max(len(p.records)-p.done, 0)
 		r.sealIfComplete(p)
 	}
-	if r.manifest.Running {
+	if r.manifest.Running && r.manifest.Embedded {
 		r.manifest.Unknown += int64(min(unanswered, r.window.maxRecords))
 	}
 	return r.loadTries()

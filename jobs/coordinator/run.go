@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,17 +27,21 @@ type Run struct {
 	changed     sync.Cond // outstanding records, parts or the end of the feed changed
 	parts       map[int]*part
 	outstanding map[int64]*pending
-	handouts    map[courier.Number]int // records of each that are still outstanding
+	handouts    map[courier.Number]*handout
 	returned    []*pending             // in the order in which they came back
 	window      window
 	tally       Tally
 	before      Tally // what earlier coordinators of this run had done
 	repeats     int64
+	journaled   courier.Position // of the results that are journaled
 	reserved    jobs.Nanodollars // worst case of what is outstanding
+	capacity    int              // calls that the fleet makes at once, as far as known
 	scratch     []byte           // for encoding a result
 	committing  bool             // results are on their way to the disk
 	fed         bool             // every record was handed out or has its result
 	stopping    bool
+	paused      bool
+	stopped     bool // because a person wanted that, from anywhere
 	failure     error // of the input; the run ends with it
 	blocked     string
 	trouble     string // what hinders the coordinator: a full disk
@@ -43,6 +49,11 @@ type Run struct {
 	totalKnown  atomic.Bool
 	sameFailure sameFailure
 
+	embedded    bool                    // the only worker is in this process
+	seen        sealedTimes             // of results in sealed parts
+	suspicion   suspicion               // whose records may have been the death of a worker
+	refusing    chan struct{}           // a worker can't make the run's calls
+	drained     chan struct{}           // closed when what the stream held at the start is journaled
 	// The committer's own: what is journaled and not acknowledged.
 	unacked   courier.Batch
 	forgotten []courier.Number
@@ -68,6 +79,16 @@ type pending struct {
 	calls    int
 	refusals int
 	earliest time.Time // when it may be handed out again, while it is among the returned
+	began    bool      // a call for it began on this hand-out
+	deaths   int       // of workers that had it
+	suspect  bool      // it may have been the death of one: it runs alone
+}
+
+// handout is a hand-out that is not complete.
+type handout struct {
+	left  int // records that are still outstanding
+	mode  courier.Mode
+	order []int64 // of its records, when they run alone
 }
 
 // delivery is what reaches the committer at once: from the fleet, or from the coordinator itself.
@@ -75,6 +96,7 @@ type delivery struct {
 	batch courier.Batch
 	own   []jobs.Result
 	read  bool // batch came from the stream and is to be acknowledged
+	empty bool // the stream held nothing more
 }
 
 // Outcome is how Execute ended.
@@ -82,22 +104,42 @@ type Outcome struct {
 	Complete bool
 	// Blocked says what a person must do; empty when nothing blocks.
 	Blocked string
+	// Stopped says that a person stopped the run with the stop command.
+	Stopped bool
 	Progress
 }
 
-// Own takes the run on a Redis. Workers may join from then on.
-func (r *Run) Own(ctx context.Context, rdb redis.UniversalClient) error {
+// OwnOptions say how a run is to be owned.
+type OwnOptions struct {
+	// Embedded says that Redis and the only worker are in this process, and die with it.
+	Embedded bool
+	// Cipher encrypts prompts and answers on their way; nil leaves them plain.
+	Cipher *courier.Cipher
+}
+
+// Own takes the run on a Redis. Workers may join from then on. What workers of an earlier coordinator still have is
+// left with them.
+func (r *Run) Own(ctx context.Context, rdb redis.UniversalClient, o OwnOptions) error {
 	api := r.job.API
-	owner, err := courier.Own(ctx, rdb, r.manifest.Run, r.manifest.Epoch, courier.Terms{
-		BaseURL: r.manifest.API, APIVersion: api.Version, Beta: api.Beta, Stream: api.Stream, Timeout: api.Timeout,
-		MaxAttempts: r.job.MaxAttempts, Limits: r.job.Limits,
+	owner, err := courier.Own(ctx, rdb, r.manifest.Run, r.manifest.Epoch, courier.OwnerOptions{
+		Terms: courier.Terms{
+			BaseURL: r.manifest.API, APIVersion: api.Version, Beta: api.Beta, Stream: api.Stream, Timeout: api.Timeout,
+			MaxAttempts: r.job.MaxAttempts, Limits: r.job.Limits,
+		},
+		Cipher: o.Cipher, Status: r.statusJSON,
 	})
 	if err != nil {
 		return fmt.Errorf("own run: %w", err)
 	}
-	r.owner = owner
-	r.manifest.Epoch, r.manifest.Running = owner.Epoch(), true
-	return r.saveManifest()
+	r.owner, r.embedded = owner, o.Embedded
+	r.mu.Lock()
+	diedWithWorker := r.manifest.Running && r.manifest.Embedded
+	r.manifest.Epoch, r.manifest.Running, r.manifest.Embedded = owner.Epoch(), true, o.Embedded
+	r.mu.Unlock()
+	if err := r.saveManifest(); err != nil {
+		return err
+	}
+	return r.adopt(ctx, diedWithWorker)
 }
 
 // Execute runs the run until it is complete, blocked or stopped, and leaves its state folder so that it can go on.
@@ -126,12 +168,16 @@ func (r *Run) Execute(ctx context.Context) (Outcome, error) {
 	r.manifest.Elapsed += time.Since(r.started)
 	r.started = time.Time{}
 	r.manifest.Repeats, r.manifest.Running = r.repeats, false
-	r.manifest.Unknown += int64(len(r.outstanding)) // of a run that was not given the time to finish them
+	if r.embedded {
+		r.manifest.Unknown += int64(len(r.outstanding)) // of a run that was not given the time to finish them
+	}
+	stopped := r.stopped
 	r.mu.Unlock()
+	err = errors.Join(err, r.suspicion.close(complete))
 	r.state.dropBallast()
 	err = errors.Join(err, r.saveManifest(), r.close())
 	r.disown(ctx)
-	return Outcome{Complete: complete && err == nil, Blocked: blocked, Progress: r.Progress()}, err
+	return Outcome{Complete: complete && err == nil, Blocked: blocked, Stopped: stopped, Progress: r.Progress()}, err
 }
 
 // work keeps the coordinator's goroutines until nothing is left to do.
@@ -150,14 +196,8 @@ func (r *Run) work(ctx context.Context) error {
 	group.Go(func() error { return r.finish(ctx) })
 	group.Go(func() error { return r.watchDisk(ctx) })
 	group.Go(func() error { return r.keepTime(ctx) })
-	group.Go(func() error {
-		select {
-		case err := <-r.owner.Lost():
-			return err
-		case <-ctx.Done():
-			return nil
-		}
-	})
+	group.Go(func() error { return r.keep(ctx) })
+	group.Go(func() error { return r.recover(ctx) })
 	group.Go(func() error {
 		defer cancel()
 		stop := context.AfterFunc(ctx, r.wake)
@@ -219,13 +259,14 @@ func (r *Run) wake() {
 func (r *Run) Stop(ctx context.Context) {
 	r.mu.Lock()
 	r.stopping = true
-	numbers := make([]courier.Number, 0, len(r.handouts))
-	for n := range r.handouts {
-		numbers = append(numbers, n)
-	}
+	numbers := slices.Collect(maps.Keys(r.handouts))
 	r.changed.Broadcast()
 	r.mu.Unlock()
 	r.takeBack(ctx, numbers)
+	// Workers elsewhere give back what they have not begun.
+	if err := r.owner.Want(ctx, courier.Stop); err != nil {
+		slog.WarnContext(ctx, "tell workers to stop", slog.Any("error", err))
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range r.returned {
@@ -273,15 +314,22 @@ func (r *Run) settle(p *pending) {
 		return
 	}
 	delete(r.outstanding, p.number)
-	if left := r.handouts[p.handout] - 1; left > 0 {
-		r.handouts[p.handout] = left
-	} else {
-		delete(r.handouts, p.handout)
-	}
+	r.release(p)
 	r.window.records--
 	r.window.bytes -= p.size
 	r.reserved -= p.reserved
 	r.changed.Broadcast()
+}
+
+// release takes a record off its hand-out. The caller holds the mutex.
+func (r *Run) release(p *pending) {
+	h := r.handouts[p.handout]
+	if h == nil {
+		return
+	}
+	if h.left--; h.left <= 0 {
+		delete(r.handouts, p.handout)
+	}
 }
 
 // disown gives the run up for the next coordinator. That Redis can't be told is no failure: the lease runs out.
@@ -307,12 +355,21 @@ type window struct {
 	bytes      int64
 	own        int // results of the coordinator's own on their way to the committer
 	maxRecords int
+	maxBytes   int64
 }
 
-// maxWindowBytes bounds the request bodies handed out; half as much again is left for their results.
-const maxWindowBytes = 64 << 20
+const (
+	// maxWindowBytes bounds the request bodies handed out; half as much again is left for their results.
+	maxWindowBytes = 64 << 20
+	// minWindowBytes is what a full Redis makes of it at least.
+	minWindowBytes = 256 << 10
+)
+
+// WindowFor is how many records may be handed out for so many calls at once: enough that no slot runs dry between two
+// hand-outs, and no more than memory should hold.
+func WindowFor(calls int) int { return 4*calls + 256 }
 
 // room reports whether a chunk of so many bytes fits. One always fits into an empty window.
 func (w *window) room(bytes int64) bool {
-	return w.records == 0 || w.records < w.maxRecords && w.bytes+bytes <= maxWindowBytes
+	return w.records == 0 || w.records < w.maxRecords && w.bytes+bytes <= w.maxBytes
 }

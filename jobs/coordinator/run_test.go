@@ -110,7 +110,7 @@ func (r *rig) run(stop func(ctx context.Context, run *coordinator.Run, w *worker
 		defer embedded.Close()
 		rdb = embedded.Client()
 	}
-	if err := run.Own(r.t.Context(), rdb); err != nil {
+	if err := run.Own(r.t.Context(), rdb, coordinator.OwnOptions{Embedded: r.rdb == nil}); err != nil {
 		return coordinator.Outcome{}, err
 	}
 	client, err := messages.New(messages.Options{BaseURL: r.api.URL, Secret: messages.NewSecret("k"), Timeout: time.Minute})

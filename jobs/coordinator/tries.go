@@ -213,10 +213,10 @@ func (t *Try) Calls() int { return len(t.calls) }
 func (t *Try) Own(ctx context.Context, rdb redis.UniversalClient) error {
 	job := t.options.Job
 	var err error
-	t.owner, err = courier.Own(ctx, rdb, t.run, 0, courier.Terms{
+	t.owner, err = courier.Own(ctx, rdb, t.run, 0, courier.OwnerOptions{Terms: courier.Terms{
 		BaseURL: t.options.BaseURL, APIVersion: job.API.Version, Beta: job.API.Beta, Stream: job.API.Stream,
 		Timeout: job.API.Timeout, MaxAttempts: job.MaxAttempts, Limits: job.Limits,
-	})
+	}})
 	if err != nil {
 		return fmt.Errorf("own try: %w", err)
 	}

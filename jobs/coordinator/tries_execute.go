@@ -30,13 +30,13 @@ func (t *Try) answer(ctx context.Context, show func(Tried) error) error {
 		}
 	}
 	for start := 0; start < len(t.calls); start += chunkRecords {
-		if err := t.handOut(ctx, t.calls[start:min(start+chunkRecords, len(t.calls))], false); err != nil {
+		if err := t.handOut(ctx, t.calls[start:min(start+chunkRecords, len(t.calls))], courier.New); err != nil {
 			return err
 		}
 	}
 	withdrawn := false
 	for len(t.outstanding) > 0 {
-		if t.stopping.Load() && !withdrawn {
+		if (t.stopping.Load() || t.outcome.Blocked != "") && !withdrawn {
 			withdrawn = true
 			if err := t.withdraw(ctx); err != nil {
 				return err
@@ -56,7 +56,7 @@ func (t *Try) answer(ctx context.Context, show func(Tried) error) error {
 		if err := t.end(t.take(batch), show); err != nil {
 			return err
 		}
-		if err := t.owner.Ack(ctx, batch, nil); err != nil {
+		if err := t.owner.Ack(ctx, &batch, nil); err != nil {
 			return fmt.Errorf("acknowledge answers: %w", err)
 		}
 	}
@@ -64,7 +64,7 @@ func (t *Try) answer(ctx context.Context, show func(Tried) error) error {
 }
 
 // handOut gives records to the worker.
-func (t *Try) handOut(ctx context.Context, calls []*trying, urgent bool) error {
+func (t *Try) handOut(ctx context.Context, calls []*trying, mode courier.Mode) error {
 	requests := make([]jobs.Request, len(calls))
 	n := t.owner.Next()
 	for i, c := range calls {
@@ -72,7 +72,7 @@ func (t *Try) handOut(ctx context.Context, calls []*trying, urgent bool) error {
 		requests[i] = c.Request
 		t.outstanding[c.Record] = c
 	}
-	if err := t.owner.HandOut(ctx, n, requests, urgent); err != nil {
+	if err := t.owner.HandOut(ctx, n, requests, mode); err != nil {
 		return fmt.Errorf("hand out: %w", err)
 	}
 	return nil
@@ -89,7 +89,7 @@ func (t *Try) handOutDue(ctx context.Context) error {
 	if len(due) == 0 {
 		return nil
 	}
-	return t.handOut(ctx, due, true)
+	return t.handOut(ctx, due, courier.Again)
 }
 
 // withdraw takes back what no worker has begun with.

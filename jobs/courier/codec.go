@@ -3,7 +3,6 @@ package courier
 import (
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -15,14 +14,11 @@ import (
 
 // formatVersion opens every hand-out, batch of deliveries and task. A reader that meets another version leaves
 // what it found to others.
-const formatVersion = 1
+const formatVersion = 2
 
 // maxDecoded bounds what a hand-out or a batch may decompress to, so that a hostile one can't exhaust memory. It
 // is above anything a coordinator or worker makes: one record of the API's 32 MB and a chunk's bound beside it.
 const maxDecoded = 256 << 20
-
-// ErrFormat says that what Redis holds was written by another version or is damaged.
-var ErrFormat = errors.New("unknown format")
 
 // Delivery is what comes back for one record of a hand-out: a result, or the record itself.
 type Delivery struct {
@@ -54,14 +50,24 @@ type Returned struct {
 	Blocked string `json:"blocked,omitempty"`
 }
 
-// appendRequests encodes the requests of a hand-out: version, then compressed per request its record number,
-// digest, counts and body.
-func appendRequests(requests []jobs.Request) []byte {
+// Began says that a call for a record of a hand-out has begun.
+type Began struct {
+	Handout Number
+	Record  int64
+}
+
+// appendRequests encodes the requests of a hand-out: version, then compressed whether each is to run alone, and per
+// request its record number, digest, counts and body.
+func appendRequests(requests []jobs.Request, alone bool) []byte {
 	size := 0
 	for i := range requests {
 		size += len(requests[i].Body) + 48
 	}
 	raw := make([]byte, 0, size)
+	raw = append(raw, 0)
+	if alone {
+		raw[0] = 1
+	}
 	raw = binary.AppendUvarint(raw, uint64(len(requests)))
 	for i := range requests {
 		r := &requests[i]
@@ -76,17 +82,18 @@ func appendRequests(requests []jobs.Request) []byte {
 }
 
 // parseRequests decodes what appendRequests encoded.
-func parseRequests(data []byte) ([]jobs.Request, error) {
+func parseRequests(data []byte) (requests []jobs.Request, alone bool, err error) {
 	raw, err := unseal(data)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	d := decoder{rest: raw}
+	alone = d.take(1)[0] == 1
 	count := d.uvarint()
 	if count > uint64(len(raw)) {
-		return nil, fmt.Errorf("%w: %d requests in %d bytes", ErrFormat, count, len(raw))
+		return nil, false, fmt.Errorf("%w: %d requests in %d bytes", ErrFormat, count, len(raw))
 	}
-	requests := make([]jobs.Request, count)
+	requests = make([]jobs.Request, count)
 	for i := range requests {
 		r := &requests[i]
 		r.Record = int64(d.uvarint()) //nolint:gosec // checked by the digest
@@ -95,15 +102,16 @@ func parseRequests(data []byte) ([]jobs.Request, error) {
 		r.Body = d.bytes()
 	}
 	if d.short || len(d.rest) > 0 {
-		return nil, fmt.Errorf("%w: hand-out of %d bytes does not end where it should", ErrFormat, len(raw))
+		return nil, false, fmt.Errorf("%w: hand-out of %d bytes does not end where it should", ErrFormat, len(raw))
 	}
-	return requests, nil
+	return requests, alone, nil
 }
 
-// deliveryHeader goes before each delivery of a batch.
+// What a batch holds: results, records given back, and news of calls that began.
 const (
 	kindResult   = 'r'
 	kindReturned = 'b'
+	kindBegan    = 'c'
 )
 
 // appendDelivery adds one delivery to a batch under construction: hand-out, kind, the length of the body in four
@@ -129,42 +137,59 @@ func appendDelivery(raw []byte, d *Delivery) []byte {
 	return raw
 }
 
-// parseDeliveries decodes a batch.
-func parseDeliveries(data []byte) ([]Delivery, error) {
+// appendBegan adds news of a call that began: hand-out, kind and record.
+func appendBegan(raw []byte, n Number, record int64) []byte {
+	raw = binary.AppendUvarint(raw, uint64(n))
+	return binary.AppendUvarint(append(raw, kindBegan), uint64(record)) //nolint:gosec // record numbers are not negative
+}
+
+// parseBatch decodes a batch and adds what is in it to batch. With an error nothing is added.
+func parseBatch(data []byte, batch *Batch) error {
 	raw, err := unseal(data)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var deliveries []Delivery
+	var began []Began
 	d := decoder{rest: raw}
 	for len(d.rest) > 0 {
-		one := Delivery{Handout: Number(d.uvarint())}
-		kind := d.take(1)
+		n := Number(d.uvarint())
+		kind := d.take(1)[0]
+		if kind == kindBegan {
+			began = append(began, Began{n, int64(d.uvarint())}) //nolint:gosec // the coordinator looks it up
+			if d.short {
+				return fmt.Errorf("%w: batch of %d bytes is cut", ErrFormat, len(raw))
+			}
+			continue
+		}
 		body := d.take(int(binary.LittleEndian.Uint32(d.take(4))))
 		if d.short {
-			return nil, fmt.Errorf("%w: batch of %d bytes is cut", ErrFormat, len(raw))
+			return fmt.Errorf("%w: batch of %d bytes is cut", ErrFormat, len(raw))
 		}
-		switch kind[0] {
+		one := Delivery{Handout: n}
+		switch kind {
 		case kindResult:
 			if !gjson.ValidBytes(body) {
-				return nil, fmt.Errorf("%w: a result is not JSON", ErrFormat)
+				return fmt.Errorf("%w: a result is not JSON", ErrFormat)
 			}
 			result, err := jobs.ParseResult(body)
 			if err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+				return fmt.Errorf("%w: %w", ErrFormat, err)
 			}
 			one.Result = &result
 		case kindReturned:
 			one.Returned = new(Returned)
 			if err := json.Unmarshal(body, one.Returned); err != nil {
-				return nil, fmt.Errorf("%w: returned record: %w", ErrFormat, err)
+				return fmt.Errorf("%w: returned record: %w", ErrFormat, err)
 			}
 		default:
-			return nil, fmt.Errorf("%w: delivery of kind %q", ErrFormat, kind)
+			return fmt.Errorf("%w: delivery of kind %q", ErrFormat, kind)
 		}
 		deliveries = append(deliveries, one)
 	}
-	return deliveries, nil
+	batch.Deliveries = append(batch.Deliveries, deliveries...)
+	batch.Began = append(batch.Began, began...)
+	return nil
 }
 
 // seal prefixes the version and compresses: S2 is made for speed, and JSON shrinks well.

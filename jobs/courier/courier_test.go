@@ -36,7 +36,7 @@ func request(record int64) jobs.Request {
 
 func own(t *testing.T, rdb redis.UniversalClient, run string, after uint32) *courier.Owner {
 	t.Helper()
-	owner, err := courier.Own(t.Context(), rdb, run, after, courier.Terms{BaseURL: "http://api", MaxAttempts: 8})
+	owner, err := courier.Own(t.Context(), rdb, run, after, courier.OwnerOptions{Terms: courier.Terms{BaseURL: "http://api", MaxAttempts: 8}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestRoundTrip(t *testing.T) {
 		session, claimed := join(t, rdb, "r1")
 		requests := []jobs.Request{request(7), request(8)}
 		n := owner.Next()
-		if err := owner.HandOut(t.Context(), n, requests, false); err != nil {
+		if err := owner.HandOut(t.Context(), n, requests, courier.New); err != nil {
 			t.Fatal(err)
 		}
 		handout := <-claimed
@@ -95,7 +95,7 @@ func TestRoundTrip(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("deliveries changed on the way (-sent +read):\n%s", diff)
 		}
-		if err := owner.Ack(t.Context(), last, []courier.Number{n}); err != nil {
+		if err := owner.Ack(t.Context(), &last, []courier.Number{n}); err != nil {
 			t.Fatal(err)
 		}
 		if length := rdb.XLen(t.Context(), "bw:{r1}:results").Val(); length != 0 {
@@ -122,7 +122,7 @@ func TestWithdraw(t *testing.T) {
 		owner := own(t, rdb, "r2", 0)
 		first, second := owner.Next(), owner.Next()
 		for i, n := range []courier.Number{first, second} {
-			if err := owner.HandOut(t.Context(), n, []jobs.Request{request(int64(i))}, false); err != nil {
+			if err := owner.HandOut(t.Context(), n, []jobs.Request{request(int64(i))}, courier.New); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -154,7 +154,7 @@ func TestUrgentFirst(t *testing.T) {
 		for i := range 3 {
 			n := owner.Next()
 			order = append(order, n)
-			if err := owner.HandOut(t.Context(), n, []jobs.Request{request(int64(i))}, i == 2); err != nil {
+			if err := owner.HandOut(t.Context(), n, []jobs.Request{request(int64(i))}, []courier.Mode{courier.New, courier.New, courier.Again}[i]); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -184,10 +184,10 @@ func TestOwnership(t *testing.T) {
 		if first.Epoch() != 4 {
 			t.Errorf("epoch %d after 3, want 4", first.Epoch())
 		}
-		if _, err := courier.Own(t.Context(), rdb, "r4", 0, courier.Terms{}); !errors.Is(err, courier.ErrOwned) {
+		if _, err := courier.Own(t.Context(), rdb, "r4", 0, courier.OwnerOptions{Terms: courier.Terms{}}); !errors.Is(err, courier.ErrOwned) {
 			t.Fatalf("second owner: %v, want ErrOwned", err)
 		}
-		if err := first.HandOut(t.Context(), first.Next(), []jobs.Request{request(1)}, false); err != nil {
+		if err := first.HandOut(t.Context(), first.Next(), []jobs.Request{request(1)}, courier.New); err != nil {
 			t.Fatal(err)
 		}
 		if err := first.Close(t.Context()); err != nil {
@@ -199,7 +199,7 @@ func TestOwnership(t *testing.T) {
 		}
 		session, claimed := join(t, rdb, "r4")
 		n := second.Next()
-		if err := second.HandOut(t.Context(), n, []jobs.Request{request(2)}, false); err != nil {
+		if err := second.HandOut(t.Context(), n, []jobs.Request{request(2)}, courier.New); err != nil {
 			t.Fatal(err)
 		}
 		if h := <-claimed; h.Number != n {
@@ -220,14 +220,14 @@ func TestClaimAfterLeaseRanOut(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		t.Helper()
 		owner := own(t, rdb, "r5", 0)
-		n := owner.Next()
-		if err := owner.HandOut(t.Context(), n, []jobs.Request{request(1)}, false); err != nil {
-			t.Fatal(err)
-		}
+		session, claimed := join(t, rdb, "r5")
 		if err := rdb.Del(t.Context(), "bw:{r5}:owner").Err(); err != nil { // as its time to live does
 			t.Fatal(err)
 		}
-		session, claimed := join(t, rdb, "r5")
+		n := owner.Next()
+		if err := owner.HandOut(t.Context(), n, []jobs.Request{request(1)}, courier.New); err != nil {
+			t.Fatal(err)
+		}
 		if h := <-claimed; h.Number != n {
 			t.Errorf("claimed hand-out %d, want %d", h.Number, n)
 		}

@@ -14,7 +14,7 @@ func Example() {
 	ctx := context.Background()
 	redis := courier.StartEmbedded()
 	defer redis.Close()
-	owner, err := courier.Own(ctx, redis.Client(), "run-1", 0, courier.Terms{MaxAttempts: 8})
+	owner, err := courier.Own(ctx, redis.Client(), "run-1", 0, courier.OwnerOptions{Terms: courier.Terms{MaxAttempts: 8}})
 	if err != nil {
 		panic(err)
 	}
@@ -26,7 +26,7 @@ func Example() {
 		panic(err)
 	}
 	request := jobs.Request{Record: 0, Body: []byte(`{"model":"m"}`)}
-	if err := owner.HandOut(ctx, owner.Next(), []jobs.Request{request}, false); err != nil {
+	if err := owner.HandOut(ctx, owner.Next(), []jobs.Request{request}, courier.New); err != nil {
 		panic(err)
 	}
 
@@ -44,7 +44,7 @@ func Example() {
 	}
 	fmt.Println("record", batch.Deliveries[0].Record(), batch.Deliveries[0].Result.Status)
 	session.Close(ctx)
-	if err := owner.Ack(ctx, batch, []courier.Number{handout.Number}); err != nil {
+	if err := owner.Ack(ctx, &batch, []courier.Number{handout.Number}); err != nil {
 		panic(err)
 	}
 	if err := owner.Close(ctx); err != nil {

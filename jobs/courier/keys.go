@@ -1,8 +1,13 @@
 package courier
 
 import (
+	"context"
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Leases, from the protocol in docs/architecture.md.
@@ -10,26 +15,47 @@ const (
 	ownerTTL     = 5 * time.Second
 	ownerRenewal = time.Second
 
-	workerTTL     = 12 * time.Second
 	workerRenewal = 3 * time.Second
-	// A worker starts no call when its last renewal is older than this: it may already be taken for dead.
+	// WorkerTimeout is how long a worker's beat must stand still, before the eyes of a coordinator that was connected
+	// all along, until the worker is dead.
+	WorkerTimeout = 12 * time.Second
+	// A worker starts no call when its last renewal is older than this: it may soon be taken for dead.
 	workerStale = 9 * time.Second
+
+	// retention bounds how long Redis keeps what an abandoned run left in it: its coordinator died and never came back.
+	retention = 7 * 24 * time.Hour
 )
 
-// keys names everything that Redis holds of a run. The braces put all of it, Asynq's main queue included, into
-// one hash slot of a cluster.
+// runsKey is a sorted set of the runs that coordinators have announced, by the time at which they last did.
+const runsKey = "bw:runs"
+
+// keys names everything that Redis holds of a run. The braces put all of it, Asynq's queues included, into one hash
+// slot of a cluster.
 type keys struct{ run string }
 
-func (k keys) prefix() string              { return "bw:{" + k.run + "}:" }
-func (k keys) owner() string               { return k.prefix() + "owner" }    // string "EPOCH:HOLDER", TTL
-func (k keys) epoch() string               { return k.prefix() + "epoch" }    // counter
-func (k keys) terms() string               { return k.prefix() + "terms" }    // JSON of Terms
-func (k keys) handouts() string            { return k.prefix() + "handouts" } // hash number → records, unclaimed
-func (k keys) claims() string              { return k.prefix() + "claims" }   // hash number → worker
-func (k keys) results() string             { return k.prefix() + "results" }  // stream of batches of deliveries
-func (k keys) worker(worker string) string { return k.prefix() + "worker:" + worker }
-func (k keys) queue() string               { return k.run }            // Asynq queue of new work
-func (k keys) urgent() string              { return k.run + "-again" } // Asynq queue of work handed out again
+func (k keys) prefix() string   { return "bw:{" + k.run + "}:" }
+func (k keys) owner() string    { return k.prefix() + "owner" }    // string "EPOCH:HOLDER", TTL
+func (k keys) epoch() string    { return k.prefix() + "epoch" }    // counter of ownerships
+func (k keys) beat() string     { return k.prefix() + "beat" }     // counter of the owner's renewals
+func (k keys) terms() string    { return k.prefix() + "terms" }    // JSON of Terms; there while Redis knows the run
+func (k keys) control() string  { return k.prefix() + "control" }  // what a person wants: Pause or Stop
+func (k keys) status() string   { return k.prefix() + "status" }   // JSON of what the owner says of the run
+func (k keys) handouts() string { return k.prefix() + "handouts" } // hash number → records, unclaimed
+func (k keys) claims() string   { return k.prefix() + "claims" }   // hash number → worker and record numbers
+func (k keys) results() string  { return k.prefix() + "results" }  // stream of batches of deliveries
+func (k keys) workers() string  { return k.prefix() + "workers" }  // hash worker → JSON of Beat
+func (k keys) queue() string    { return k.run }                   // Asynq queue of new work
+
+// urgent is the Asynq queue of work handed out again. Asynq names a queue's keys "asynq:{NAME}:…", so that the brace in
+// this name makes the run's id alone their hash tag.
+func (k keys) urgent() string { return k.run + "}again" }
+
+// own lists the run's keys that are not the queues'.
+func (k keys) own() []string {
+	return []string{
+		k.owner(), k.epoch(), k.beat(), k.terms(), k.control(), k.status(), k.handouts(), k.claims(), k.results(), k.workers(),
+	}
+}
 
 // Number identifies a hand-out and is never used again: the owner's epoch in the high 32 bits, a count below.
 type Number uint64
@@ -40,3 +66,25 @@ func numberOf(epoch uint32, count uint32) Number { return Number(epoch)<<32 | Nu
 func (n Number) Epoch() uint32 { return uint32(n >> 32) }
 
 func (n Number) String() string { return strconv.FormatUint(uint64(n), 10) }
+
+func parseNumber(text string) (Number, error) {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: hand-out number %q", ErrFormat, text)
+	}
+	return Number(n), nil
+}
+
+// Runs lists the runs that coordinators have announced on a Redis, also those that have none at the moment.
+func Runs(ctx context.Context, rdb redis.UniversalClient) ([]string, error) {
+	runs, err := rdb.ZRange(ctx, runsKey, 0, -1).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list runs: %w", err)
+	}
+	return runs, nil
+}
+
+// IsFull reports whether an error says that Redis has no memory left and evicts nothing. Asynq passes on the text alone.
+func IsFull(err error) bool {
+	return err != nil && (redis.IsOOMError(err) || strings.Contains(err.Error(), "OOM command not allowed"))
+}

@@ -15,274 +15,276 @@ import (
 	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
-
-	"github.com/batchwright/batchwright/jobs"
 )
-
-// Errors that end a coordinator's ownership.
-var (
-	// ErrOwned says that another coordinator holds the run's lease.
-	ErrOwned = errors.New("another coordinator owns the run")
-	// ErrFenced says that another coordinator took the run over while this one was away.
-	ErrFenced = errors.New("another coordinator took the run over")
-	// ErrForgotten says that Redis lost the run's state; the run must be owned anew, under a later epoch.
-	ErrForgotten = errors.New("redis forgot the run")
-	// ErrUnknown says that Redis could not be asked whether a hand-out is out: a worker may have it.
-	ErrUnknown = errors.New("not known whether a worker has it")
-)
-
-// Terms tell workers how a run's calls are to be made. They hold no credential.
-type Terms struct {
-	Version     int           `json:"version"` // formatVersion
-	BaseURL     string        `json:"base_url"`
-	APIVersion  string        `json:"api_version"`
-	Beta        []string      `json:"beta,omitempty"`
-	Stream      bool          `json:"stream,omitempty"`
-	Timeout     time.Duration `json:"timeout_ns"`
-	MaxAttempts int           `json:"max_attempts"`
-	// Limits are the job's own bounds.
-	Limits jobs.Limits `json:"limits"`
-}
 
 // Owner is a coordinator's hold on its run.
 type Owner struct {
 	rdb    redis.UniversalClient
 	client *asynq.Client
 	keys   keys
-	holder string // "EPOCH:ID", the value of the owner key
-	epoch  uint32
-	count  atomic.Uint32
-	last   string // id of the last stream entry read
+	id     string // of this hold, over all its epochs
+	terms  Terms
+	cipher *Cipher
+	status func() []byte
 
-	stop context.CancelFunc
-	wait sync.WaitGroup
-	lost chan error
+	mu    sync.Mutex
+	epoch uint32
+	count uint32 // of hand-outs in this epoch
+	last  string // id of the last stream entry read
+	want  string // what a person wants, as far as known
+
+	beats   int64 // that Redis is known to have had; the renewing goroutine's own
+	stop    context.CancelFunc
+	wait    sync.WaitGroup
+	lost    chan error
+	forgot  chan struct{}
+	wanting chan string
+	full    atomic.Bool // Redis refused what needs memory
 }
 
+// OwnerOptions say what a coordinator tells the fleet.
+type OwnerOptions struct {
+	Terms Terms
+	// Cipher encrypts prompts and answers; nil leaves them plain.
+	Cipher *Cipher
+	// Status gives the JSON that is shown of the run; asked with every renewal. May be nil.
+	Status func() []byte
+}
+
+// What a person can want of a run, from any machine.
+const (
+	Pause = "pause" // make no new calls until resumed
+	Stop  = "stop"  // finish what is in flight and end; the run can be continued
+)
+
+// acquireScript takes the run unless somebody else holds it. A holder of an epoch before the caller's is one that only
+// an old snapshot of Redis still knows. It returns the new epoch, or the holder.
 var acquireScript = redis.NewScript(`
 local held = redis.call('GET', KEYS[1])
-if held then return held end
-local epoch = math.max(tonumber(redis.call('GET', KEYS[2]) or '0'), tonumber(ARGV[1])) + 1
+local after = tonumber(ARGV[1])
+if held and string.match(held, ':(.*)$') ~= ARGV[2] and tonumber(string.match(held, '^%d+')) >= after then return held end
+local epoch = math.max(tonumber(redis.call('GET', KEYS[2]) or '0'), after) + 1
+redis.call('DEL', KEYS[5], KEYS[6])
 redis.call('SET', KEYS[2], epoch)
+redis.call('SET', KEYS[3], 0)
 redis.call('SET', KEYS[1], epoch .. ':' .. ARGV[2], 'PX', ARGV[3])
-redis.call('SET', KEYS[3], ARGV[4])
-redis.call('DEL', KEYS[4])
+redis.call('SET', KEYS[4], (string.gsub(ARGV[4], '"epoch":0', '"epoch":' .. epoch, 1)))
+if ARGV[5] ~= '' then redis.call('SET', KEYS[6], ARGV[5]) end
+if redis.call('EXISTS', KEYS[7]) == 0 then redis.call('XDEL', KEYS[7], redis.call('XADD', KEYS[7], '*', 'v', '')) end
 return epoch`)
 
-// renewScript extends the owner's lease. A lease that ran out is taken up again if nobody took the run meanwhile.
+// renewScript extends the owner's lease and counts the renewal. A lease that ran out is taken up again if nobody took the
+// run meanwhile. A count that is behind says that Redis went back in time. The first write of the script is one that a
+// full Redis allows; it then allows the others.
 var renewScript = redis.NewScript(`
 local held = redis.call('GET', KEYS[1])
-if held == ARGV[1] then
-  redis.call('PEXPIRE', KEYS[1], ARGV[3])
-  return 'held'
-end
-if held then return 'fenced' end
 local epoch = tonumber(redis.call('GET', KEYS[2]) or '0')
-if epoch < tonumber(ARGV[2]) then return 'forgotten' end
+if held and held ~= ARGV[1] and tonumber(string.match(held, '^%d+')) > tonumber(ARGV[2]) then return 'fenced' end
 if epoch > tonumber(ARGV[2]) then return 'fenced' end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
-return 'held'`)
-
-// ackScript deletes results up to an id and the claims that are done with, for the owner alone.
-var ackScript = redis.NewScript(`
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('XTRIM', KEYS[2], 'MINID', ARGV[2])
-if #ARGV > 2 then redis.call('HDEL', KEYS[3], unpack(ARGV, 3)) end
-return 1`)
+if held and held ~= ARGV[1] or epoch < tonumber(ARGV[2]) then return 'forgotten' end
+if tonumber(redis.call('GET', KEYS[3]) or '-1') < tonumber(ARGV[4]) then return 'forgotten' end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+if not held then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3]) end
+redis.call('SET', KEYS[3], ARGV[5])
+if ARGV[6] ~= '' then redis.call('SET', KEYS[5], ARGV[6]) end
+return 'held' .. (redis.call('GET', KEYS[4]) or '')`)
 
 // Own takes the run for this process, under an epoch later than after, and renews its hold until Close. It voids
-// every hand-out of earlier epochs that nobody has claimed. ErrOwned when somebody else holds the run.
-func Own(ctx context.Context, rdb redis.UniversalClient, run string, after uint32, terms Terms) (*Owner, error) {
-	terms.Version = formatVersion
-	encoded, err := json.Marshal(terms)
-	if err != nil {
-		return nil, fmt.Errorf("encode terms: %w", err)
+// every hand-out of earlier epochs that nobody has claimed. A coordinator that was killed a moment ago holds the run
+// until its lease runs out: that long Own waits. ErrOwned when somebody else holds the run.
+func Own(ctx context.Context, rdb redis.UniversalClient, run string, after uint32, options OwnerOptions) (*Owner, error) {
+	o := &Owner{
+		rdb: rdb, client: asynq.NewClientFromRedisClient(rdb), keys: keys{run}, id: uuid.NewString(),
+		terms: options.Terms, cipher: options.Cipher, status: options.Status, epoch: after, last: "0",
+		lost: make(chan error, 1), forgot: make(chan struct{}, 1), wanting: make(chan string, 1),
 	}
-	k := keys{run}
-	id := uuid.NewString()
-	reply, err := acquireScript.Run(ctx, rdb, []string{k.owner(), k.epoch(), k.terms(), k.handouts()},
-		after, id, ownerTTL.Milliseconds(), encoded).Result()
-	if err != nil {
-		return nil, fmt.Errorf("take ownership of run %s: %w", run, err)
-	}
-	epoch, ok := reply.(int64)
-	if !ok {
-		return nil, fmt.Errorf("%w (epoch and holder: %v)", ErrOwned, reply)
+	o.terms.Version, o.terms.Epoch, o.terms.Key = formatVersion, 0, o.cipher.Fingerprint()
+	began := time.Now()
+	for {
+		err := o.acquire(ctx, "")
+		if err == nil {
+			break
+		}
+		var owned *ownedError
+		if !errors.As(err, &owned) || !owned.mayBeDead() || time.Since(began) > ownerTTL+ownerRenewal {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(ownerRenewal / 4):
+		}
 	}
 	// The lease outlives the call that took it; Close ends it.
 	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
-	o := &Owner{
-		rdb: rdb, client: asynq.NewClientFromRedisClient(rdb), keys: k,
-		holder: strconv.FormatInt(epoch, 10) + ":" + id,
-		epoch:  uint32(epoch), //nolint:gosec // an epoch counts ownerships
-		last:   "0", stop: stop, lost: make(chan error, 1),
-	}
+	o.stop = stop
+	o.announce(ctx)
 	o.wait.Go(func() { o.renew(renewing) })
 	return o, nil
 }
 
-// Epoch is the owner's epoch; a later owner must be given it.
-func (o *Owner) Epoch() uint32 { return o.epoch }
+// ownedError says who owns the run.
+type ownedError struct {
+	holder string // "EPOCH:HOLDER"
+	after  uint32
+}
 
-// Lost yields ErrFenced or ErrForgotten, once, when the hold on the run is gone.
+func (e *ownedError) Error() string { return ErrOwned.Error() }
+
+func (e *ownedError) Unwrap() error { return ErrOwned }
+
+// mayBeDead reports whether the holder is of the latest epoch that the caller knows, and so may be the one whose state
+// the caller took over. One of a later epoch began after that.
+func (e *ownedError) mayBeDead() bool {
+	epoch, _, _ := strings.Cut(e.holder, ":")
+	return epoch == strconv.FormatUint(uint64(e.after), 10)
+}
+
+// acquire takes the run, at first or after Redis forgot it, with what a person is known to want.
+func (o *Owner) acquire(ctx context.Context, want string) error {
+	encoded, err := json.Marshal(o.terms)
+	if err != nil {
+		return fmt.Errorf("encode terms: %w", err)
+	}
+	o.mu.Lock()
+	after := o.epoch
+	o.mu.Unlock()
+	k := o.keys
+	reply, err := acquireScript.Run(ctx, o.rdb,
+		[]string{k.owner(), k.epoch(), k.beat(), k.terms(), k.handouts(), k.control(), k.results()},
+		after, o.id, ownerTTL.Milliseconds(), encoded, want).Result()
+	if err != nil {
+		return fmt.Errorf("take ownership of run %s: %w", k.run, err)
+	}
+	epoch, ok := reply.(int64)
+	if !ok {
+		holder, _ := reply.(string)
+		return &ownedError{holder: holder, after: after}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.epoch, o.count, o.last, o.beats = uint32(epoch), 0, "0", 0 //nolint:gosec // an epoch counts ownerships
+	return nil
+}
+
+// Epoch is the owner's epoch; a later owner must be given it.
+func (o *Owner) Epoch() uint32 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.epoch
+}
+
+// Lost yields ErrFenced, once, when the hold on the run is gone.
 func (o *Owner) Lost() <-chan error { return o.lost }
+
+// Forgot yields a value when Redis had lost what it held of the run, or had gone back in time. By then the run is owned
+// again under a later epoch: all hand-outs that nobody had claimed are void.
+func (o *Owner) Forgot() <-chan struct{} { return o.forgot }
+
+// Wants yields what a person wants of the run whenever that changes: Pause, Stop, or nothing.
+func (o *Owner) Wants() <-chan string { return o.wanting }
+
+// Full reports whether Redis lately refused what needs memory.
+func (o *Owner) Full() bool { return o.full.Load() }
+
+// holder is the value of the owner key.
+func (o *Owner) holder() string { return strconv.FormatUint(uint64(o.Epoch()), 10) + ":" + o.id }
 
 func (o *Owner) renew(ctx context.Context) {
 	tick := time.NewTicker(ownerRenewal)
 	defer tick.Stop()
-	for {
+	for n := int64(1); ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		state, err := renewScript.Run(ctx, o.rdb, []string{o.keys.owner(), o.keys.epoch()},
-			o.holder, o.epoch, ownerTTL.Milliseconds()).Text()
+		err := o.renewOnce(ctx, n)
 		switch {
 		case ctx.Err() != nil:
 			return
+		case errors.Is(err, ErrFenced):
+			o.lost <- err
+			return
 		case err != nil:
 			slog.WarnContext(ctx, "renew ownership", slog.Any("error", err))
-		case state == "fenced":
-			o.lost <- ErrFenced
-			return
-		case state == "forgotten":
-			o.lost <- ErrForgotten
-			return
+		case n%2 == 0:
+			o.announce(ctx)
 		}
 	}
 }
 
-// Next is the number of the next hand-out. It will not be used again.
-func (o *Owner) Next() Number { return numberOf(o.epoch, o.count.Add(1)) }
-
-// HandOut gives requests to the fleet under a number from Next. Urgent ones go before all others. When it fails no
-// worker has them and none will: their records can be handed out under another number.
-func (o *Owner) HandOut(ctx context.Context, n Number, requests []jobs.Request, urgent bool) error {
-	if err := o.rdb.HSet(ctx, o.keys.handouts(), n.String(), appendRequests(requests)).Err(); err != nil {
-		// Without a task nobody looks for them, whether they were stored or not.
-		return fmt.Errorf("store hand-out %d: %w", n, err)
+// renewOnce renews the lease for the nth time in this epoch, or owns the run anew when Redis has forgotten it.
+func (o *Owner) renewOnce(ctx context.Context, n int64) error {
+	var status []byte
+	if o.status != nil {
+		status = o.status()
 	}
-	queue := o.keys.queue()
-	if urgent {
-		queue = o.keys.urgent()
-	}
-	// Asynq's own retries and timeouts must never give up on a task: only a claim ends a hand-out.
-	_, err := o.client.EnqueueContext(ctx, newTask(n),
-		asynq.Queue(queue), asynq.TaskID(n.String()), asynq.MaxRetry(1<<30), asynq.Timeout(1<<60))
-	// A command that was sent twice, because the first reply was lost, finds its own task.
-	if err == nil || errors.Is(err, asynq.ErrTaskIDConflict) {
-		return nil
-	}
-	// The task may be there all the same: only taking the records back makes sure that nobody claims them.
-	got, withdrawErr := o.Withdraw(ctx, []Number{n})
+	k := o.keys
+	reply, err := renewScript.Run(ctx, o.rdb, []string{k.owner(), k.epoch(), k.beat(), k.control(), k.status()},
+		o.holder(), o.Epoch(), ownerTTL.Milliseconds(), o.beats, n, status).Text()
 	switch {
-	case withdrawErr != nil:
-		return fmt.Errorf("%w: %w", errors.Join(err, withdrawErr), ErrUnknown)
-	case len(got) == 0:
-		return nil // claimed meanwhile
-	}
-	return fmt.Errorf("enqueue hand-out %d: %w", n, err)
-}
-
-// Withdraw takes back hand-outs that nobody has claimed yet and reports which of them it got.
-func (o *Owner) Withdraw(ctx context.Context, numbers []Number) ([]Number, error) {
-	if len(numbers) == 0 {
-		return nil, nil
-	}
-	removed := make([]*redis.IntCmd, len(numbers))
-	_, err := o.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, n := range numbers {
-			removed[i] = p.HDel(ctx, o.keys.handouts(), n.String())
+	case err != nil:
+		return err
+	case reply == "fenced":
+		return ErrFenced
+	case reply == "forgotten":
+		o.mu.Lock()
+		want := o.want
+		o.mu.Unlock()
+		if err := o.acquire(ctx, want); err != nil {
+			return err
+		}
+		select {
+		case o.forgot <- struct{}{}:
+		default: // it has not yet seen that it happened before
 		}
 		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("withdraw %d hand-outs: %w", len(numbers), err)
 	}
-	var got []Number
-	for i, n := range numbers {
-		if removed[i].Val() == 1 {
-			got = append(got, n)
-		}
-	}
-	return got, nil
-}
-
-// Batch is what one read of the stream gave.
-type Batch struct {
-	Deliveries []Delivery
-	upTo       string
-}
-
-// Empty reports whether the read gave nothing.
-func (b Batch) Empty() bool { return b.upTo == "" }
-
-// Read waits up to wait for deliveries that it has not returned before. An entry that cannot be understood is
-// logged and passed over; it stays in the stream until a later entry is acknowledged.
-func (o *Owner) Read(ctx context.Context, wait time.Duration) (Batch, error) {
-	streams, err := o.rdb.XRead(ctx, &redis.XReadArgs{
-		Streams: []string{o.keys.results(), o.last}, Count: 256, Block: wait,
-	}).Result()
-	if errors.Is(err, redis.Nil) {
-		return Batch{}, nil
-	}
-	if err != nil {
-		return Batch{}, fmt.Errorf("read results: %w", err)
-	}
-	var batch Batch
-	for _, stream := range streams {
-		for _, entry := range stream.Messages {
-			payload, _ := entry.Values[batchField].(string)
-			deliveries, err := parseDeliveries([]byte(payload))
-			if err != nil {
-				slog.WarnContext(ctx, "pass over results", slog.String("entry", entry.ID), slog.Any("error", err))
-			}
-			batch.Deliveries = append(batch.Deliveries, deliveries...)
-			batch.upTo = entry.ID
-		}
-	}
-	o.last = batch.upTo
-	return batch, nil
-}
-
-// Ack deletes a batch's entries, and everything older, from the stream, once its results are durable, and forgets
-// the claims of hand-outs that are complete. ErrFenced when the run is no longer this coordinator's.
-func (o *Owner) Ack(ctx context.Context, batch Batch, complete []Number) error {
-	args := make([]any, 0, 2+len(complete))
-	args = append(args, o.holder, afterEntry(batch.upTo))
-	for _, n := range complete {
-		args = append(args, n.String())
-	}
-	done, err := ackScript.Run(ctx, o.rdb, []string{o.keys.owner(), o.keys.results(), o.keys.claims()}, args...).Int()
-	if err != nil {
-		return fmt.Errorf("acknowledge results: %w", err)
-	}
-	if done == 0 {
-		// The lease may only have run out: the next renewal tells that from a fence.
-		slog.WarnContext(ctx, "acknowledge results: not the owner at the moment")
-	}
+	o.beats = n
+	o.wanted(reply[len("held"):])
 	return nil
 }
 
-// afterEntry is the smallest stream id above id ("MILLISECONDS-SEQUENCE").
-func afterEntry(id string) string {
-	millis, sequence, found := strings.Cut(id, "-")
-	if !found {
-		return "0"
+// wanted passes on what a person wants, if that is new.
+func (o *Owner) wanted(want string) {
+	o.mu.Lock()
+	changed := o.want != want
+	o.want = want
+	o.mu.Unlock()
+	if !changed {
+		return
 	}
-	n, err := strconv.ParseUint(sequence, 10, 64)
-	if err != nil {
-		return "0"
+	select {
+	case <-o.wanting: // nobody saw the one before
+	default:
 	}
-	return millis + "-" + strconv.FormatUint(n+1, 10)
+	o.wanting <- want
+}
+
+// announce lets workers and status find the run, and bounds how long Redis keeps it without a coordinator. That it
+// fails costs time only: the next one is two seconds away.
+func (o *Owner) announce(ctx context.Context) {
+	_, err := o.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.ZAdd(ctx, runsKey, redis.Z{Score: float64(time.Now().Unix()), Member: o.keys.run})
+		p.ZRemRangeByScore(ctx, runsKey, "-inf", strconv.FormatInt(time.Now().Add(-retention).Unix(), 10))
+		for _, key := range o.keys.own()[1:] { // the first has a lease of its own
+			p.Expire(ctx, key, retention)
+		}
+		return nil
+	})
+	// Unlike the lease's renewal this needs memory, if only a little.
+	o.full.Store(IsFull(err))
+	if err != nil && ctx.Err() == nil {
+		slog.WarnContext(ctx, "announce run", slog.Any("error", err))
+	}
 }
 
 // Close gives the run up, leaving in Redis what another coordinator can use.
 func (o *Owner) Close(ctx context.Context) error {
 	o.stop()
 	o.wait.Wait()
-	if err := releaseScript.Run(ctx, o.rdb, []string{o.keys.owner()}, o.holder).Err(); err != nil {
+	if err := releaseScript.Run(ctx, o.rdb, []string{o.keys.owner()}, o.holder()).Err(); err != nil {
 		return fmt.Errorf("give up ownership: %w", err)
 	}
 	return nil
@@ -292,22 +294,41 @@ var releaseScript = redis.NewScript(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 1`)
 
-// Erase deletes everything that Redis holds of the run; for a run that is complete.
+// Erase deletes everything that Redis holds of the run, and gives it up; for a run that is complete.
 func (o *Owner) Erase(ctx context.Context) error {
-	inspector := asynq.NewInspectorFromRedisClient(o.rdb)
+	o.stop()
+	o.wait.Wait()
+	// First what holds prompts and answers, whatever becomes of the rest.
+	err := o.rdb.Del(ctx, o.keys.own()...).Err()
+	err = errors.Join(err, o.rdb.ZRem(ctx, runsKey, o.keys.run).Err())
 	for _, queue := range []string{o.keys.queue(), o.keys.urgent()} {
-		if err := inspector.DeleteQueue(queue, true); err != nil && !errors.Is(err, asynq.ErrQueueNotFound) {
-			return fmt.Errorf("delete queue: %w", err)
-		}
-		if err := o.rdb.Del(ctx, counters(queue, time.Now())...).Err(); err != nil {
-			return fmt.Errorf("delete counters of queue: %w", err)
-		}
+		err = errors.Join(err, o.eraseQueue(ctx, queue))
 	}
-	err := o.rdb.Del(ctx, o.keys.handouts(), o.keys.claims(), o.keys.results(), o.keys.terms(), o.keys.epoch()).Err()
 	if err != nil {
 		return fmt.Errorf("erase run: %w", err)
 	}
 	return nil
+}
+
+// eraseQueue deletes an Asynq queue. One that has tasks of a worker that died Asynq would refuse to delete.
+func (o *Owner) eraseQueue(ctx context.Context, queue string) error {
+	prefix := "asynq:{" + queue + "}:"
+	active, err := o.rdb.LRange(ctx, prefix+"active", 0, -1).Result()
+	if err != nil {
+		return err
+	}
+	gone := append(counters(queue, time.Now()), prefix+"active", prefix+"lease")
+	for _, id := range active {
+		gone = append(gone, prefix+"t:"+id)
+	}
+	if err := o.rdb.Del(ctx, gone...).Err(); err != nil {
+		return err
+	}
+	err = asynq.NewInspectorFromRedisClient(o.rdb).DeleteQueue(queue, true)
+	if errors.Is(err, asynq.ErrQueueNotFound) {
+		return nil
+	}
+	return err
 }
 
 // counters names Asynq's statistics of a queue, which deleting the queue leaves behind: totals, and one a day that

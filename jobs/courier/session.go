@@ -2,144 +2,157 @@ package courier
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
-
-	"github.com/batchwright/batchwright/internal/crashpoint"
-	"github.com/batchwright/batchwright/jobs"
 )
-
-const (
-	taskType   = "handout"
-	batchField = "b"
-	// keptBuffer bounds the memory kept for the next batch.
-	keptBuffer = 1 << 20
-	// A result waits at most this long for others to travel with.
-	flushAfter = 5 * time.Millisecond
-)
-
-// newTask is what Asynq carries: the version and the number of a hand-out, 9 bytes.
-func newTask(n Number) *asynq.Task {
-	return asynq.NewTask(taskType, binary.BigEndian.AppendUint64([]byte{formatVersion}, uint64(n)))
-}
-
-func parseTask(payload []byte) (Number, error) {
-	if len(payload) != 9 || payload[0] != formatVersion {
-		return 0, fmt.Errorf("%w: task of %d bytes", ErrFormat, len(payload))
-	}
-	return Number(binary.BigEndian.Uint64(payload[1:])), nil
-}
-
-// HandOut is a claimed hand-out.
-type HandOut struct {
-	Number   Number
-	Requests []jobs.Request
-}
 
 // Session is a worker's part in one run.
 type Session struct {
 	rdb     redis.UniversalClient
 	keys    keys
-	worker  string
-	serve   func(HandOut)
+	options SessionOptions
+	host    string
 	terms   Terms
 	server  *asynq.Server
-	renewed atomic.Int64 // monotonic time of the last renewal, as nanoseconds since start
 	start   time.Time
+	renewed atomic.Int64 // when the last renewal began, as nanoseconds since start
+	workers atomic.Int64 // of the run, as the last renewal saw them
+	wanted  atomic.Value // string: Pause, Stop or nothing
+	over    chan struct{} // closed when the run has ended
 
-	mu      sync.Mutex
-	held    map[Number]int // claimed hand-outs → records not delivered yet
-	pending []byte         // encoded deliveries that no flush has taken
-	spare   []byte         // for pending, while the other is being sent
-	wake    chan struct{}
+	mu       sync.Mutex
+	claimed  map[Number]int // hand-outs → records of each that Redis does not have back
+	count    uint64         // of renewals
+	refused  string
+	pending  []byte         // encoded deliveries that no flush has taken
+	sending  map[Number]int // how many of each hand-out those are
+	spare    []byte         // for pending, while the other is being sent
+	onItsWay bool           // a batch is being sent
+	wake     chan struct{}
+	renewal  chan struct{} // asks for a renewal out of turn
+	sent     sync.Cond     // Redis has a batch, or somebody no longer waits for it
 
-	stop context.CancelFunc
-	wait sync.WaitGroup
+	stopping context.Context // ended by Close: what is pending is sent, and no more is renewed
+	stop     context.CancelFunc
+	wait     sync.WaitGroup
+	closing  sync.Once
 }
 
 // SessionOptions configure a worker's session.
 type SessionOptions struct {
-	// Worker names the worker; unique over the fleet and over restarts.
+	// Worker names the worker; unique over the fleet and over restarts, without spaces.
 	Worker string
+	// Slots is how many calls the worker makes at once.
+	Slots int
 	// Poll is how often an idle worker looks for work. Default 250 ms.
 	Poll time.Duration
+	// Cipher decrypts prompts and encrypts answers; nil when they travel plain.
+	Cipher *Cipher
+	// Accept may refuse a run before anything of it is claimed. May be nil.
+	Accept func(Terms) error
 	// Serve takes over a claimed hand-out. It returns when the worker has room for the next one; each of the
 	// hand-out's records must in the end be delivered through Deliver.
 	Serve func(HandOut)
+	// Halt is called when the coordinator stops: what has not begun is to be given back. May be nil.
+	Halt func()
+	// Report says what the worker does for the run; asked with each renewal. May be nil.
+	Report func() Report
 }
 
 // claimScript takes a hand-out's records for a worker. While nobody holds the run, and nobody took it since the
 // hand-out was made, its coordinator may only have been stopped for longer than its lease: then the claim fails, and
 // Asynq tries again.
 var claimScript = redis.NewScript(`
-local records = redis.call('HGET', KEYS[2], ARGV[2])
-if not records then return false end
+local stored = redis.call('HGET', KEYS[2], ARGV[2])
+if not stored then return false end
 local held = redis.call('GET', KEYS[1])
 if not held and redis.call('GET', KEYS[4]) == ARGV[1] then return redis.error_reply('NOOWNER the run has no coordinator now') end
 if not held or string.match(held, '^%d+') ~= ARGV[1] then return false end
+local newline = string.find(stored, '\n', 1, true)
 redis.call('HDEL', KEYS[2], ARGV[2])
-redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
-return records`)
+redis.call('HSET', KEYS[3], ARGV[2], ARGV[3] .. ' ' .. string.sub(stored, 1, newline - 1))
+return string.sub(stored, newline + 1)`)
 
-// Join begins to serve a run. The session ends with Close.
+// Join begins to serve a run. The session ends with Close. Errors: ErrNoRun when the run has no coordinator now,
+// ErrFormat when it is another version's or encrypted with another key, and whatever Accept says.
 func Join(ctx context.Context, rdb redis.UniversalClient, run string, options SessionOptions) (*Session, error) {
 	k := keys{run}
-	encoded, err := rdb.Get(ctx, k.terms()).Bytes()
+	terms, err := readTerms(ctx, rdb, k)
 	if err != nil {
-		return nil, fmt.Errorf("read terms of run %s: %w", run, err)
+		return nil, err
 	}
-	var terms Terms
-	if err := json.Unmarshal(encoded, &terms); err != nil || terms.Version != formatVersion {
-		return nil, fmt.Errorf("%w: terms of run %s", ErrFormat, run)
+	if terms.Key != options.Cipher.Fingerprint() {
+		return nil, fmt.Errorf("%w: run %s is encrypted with another key, or not at all: start run and workers with the same --encrypt-env",
+			ErrFormat, run)
+	}
+	if options.Accept != nil {
+		if err := options.Accept(terms); err != nil {
+			return nil, err
+		}
 	}
 	if options.Poll == 0 {
 		options.Poll = 250 * time.Millisecond
 	}
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Session{
-		rdb: rdb, keys: k, worker: options.Worker, serve: options.Serve, terms: terms, start: time.Now(),
-		held: make(map[Number]int), wake: make(chan struct{}, 1), stop: stop,
+	host, err := os.Hostname()
+	if err != nil {
+		host = "worker"
 	}
-	if err := s.renewOnce(ctx); err != nil {
+	stopping, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s := &Session{
+		rdb: rdb, keys: k, options: options, host: host, terms: terms, start: time.Now(), over: make(chan struct{}),
+		claimed: make(map[Number]int), sending: make(map[Number]int),
+		wake: make(chan struct{}, 1), renewal: make(chan struct{}, 1), stopping: stopping, stop: stop,
+	}
+	s.sent.L = &s.mu
+	if err := s.renewOnce(ctx); err != nil && !errors.Is(err, ErrNoRun) {
 		stop()
 		return nil, err
 	}
 	s.server = asynq.NewServerFromRedisClient(rdb, asynq.Config{
 		// One at a time: the next hand-out is claimed when Serve says that there is room.
-		Concurrency:       1,
-		Queues:            map[string]int{k.urgent(): 2, k.queue(): 1},
-		StrictPriority:    true,
-		TaskCheckInterval: options.Poll,
-		RetryDelayFunc:    func(int, error, *asynq.Task) time.Duration { return time.Second },
-		Logger:            asynqLog{},
-		LogLevel:          asynq.WarnLevel,
+		Concurrency:              1,
+		Queues:                   map[string]int{k.urgent(): 2, k.queue(): 1},
+		StrictPriority:           true,
+		TaskCheckInterval:        options.Poll,
+		DelayedTaskCheckInterval: time.Second,
+		RetryDelayFunc:           func(int, error, *asynq.Task) time.Duration { return time.Second },
+		Logger:                   asynqLog{},
+		LogLevel:                 asynq.WarnLevel,
 	})
 	if err := s.server.Start(asynq.HandlerFunc(s.handle)); err != nil {
 		stop()
 		return nil, fmt.Errorf("start queue server: %w", err)
 	}
-	s.wait.Go(func() { s.renew(running) })
-	s.wait.Go(func() { s.flush(running) })
+	s.wait.Go(s.renew)
+	s.wait.Go(s.flush)
 	return s, nil
 }
 
 // Terms of the run.
 func (s *Session) Terms() Terms { return s.terms }
 
-// MayCall reports whether the worker's lease is fresh enough to start a call. It is not when Redis is cut off or
-// the process was stopped: then others may already have been given the same records.
+// MayCall reports whether the worker may start a call: its lease is fresh and nobody paused or stopped the run. The lease is stale
+// when Redis is cut off or the process was stopped: then others may already have been given the same records.
 func (s *Session) MayCall() bool {
-	return time.Since(s.start)-time.Duration(s.renewed.Load()) < workerStale
+	return s.wanted.Load() == "" && time.Since(s.start)-time.Duration(s.renewed.Load()) < workerStale
 }
+
+// Paused reports whether a person paused the run.
+func (s *Session) Paused() bool { return s.wanted.Load() == Pause }
+
+// Workers counts the live workers of the run, this one included.
+func (s *Session) Workers() int { return max(int(s.workers.Load()), 1) }
+
+// Over is closed when the run has ended, or has had no coordinator for a while and nothing of it is held here.
+func (s *Session) Over() <-chan struct{} { return s.over }
 
 // handle is Asynq's handler. Its context is Asynq's, with a lease that outages end: nothing but the claim uses it.
 func (s *Session) handle(ctx context.Context, task *asynq.Task) error {
@@ -147,155 +160,62 @@ func (s *Session) handle(ctx context.Context, task *asynq.Task) error {
 	if err != nil {
 		return err // another version's: left for others
 	}
-	records, err := claimScript.Run(ctx, s.rdb, []string{s.keys.owner(), s.keys.handouts(), s.keys.claims(), s.keys.epoch()},
-		n.Epoch(), n.String(), s.worker).Text()
+	sealed, err := claimScript.Run(ctx, s.rdb,
+		[]string{s.keys.owner(), s.keys.handouts(), s.keys.claims(), s.keys.epoch()},
+		n.Epoch(), n.String(), s.options.Worker).Text()
 	if errors.Is(err, redis.Nil) {
 		return nil // claimed before, withdrawn, or void
 	}
 	if err != nil {
 		return fmt.Errorf("claim hand-out %d: %w", n, err)
 	}
-	requests, err := parseRequests([]byte(records))
+	plain, err := s.options.Cipher.open([]byte(sealed), purposeHandOut, s.keys.run, n)
+	if err != nil {
+		return fmt.Errorf("hand-out %d: %w", n, err)
+	}
+	requests, alone, err := parseRequests(plain)
 	if err != nil {
 		return fmt.Errorf("hand-out %d: %w", n, err)
 	}
 	s.mu.Lock()
-	s.held[n] = len(requests)
+	s.claimed[n] = len(requests)
 	s.mu.Unlock()
-	s.serve(HandOut{n, requests})
-	return nil
-}
-
-// Deliver hands back one record of a claimed hand-out. It does not wait: deliveries are kept until Redis has them.
-func (s *Session) Deliver(d Delivery) {
-	s.mu.Lock()
-	s.pending = appendDelivery(s.pending, &d)
-	if left := s.held[d.Handout] - 1; left > 0 {
-		s.held[d.Handout] = left
-	} else {
-		delete(s.held, d.Handout)
-	}
-	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// flush sends pending deliveries, a few milliseconds' worth at a time, until the session closes and none is left.
-func (s *Session) flush(ctx context.Context) {
-	gather := time.NewTimer(0)
-	defer gather.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			s.sendAll(ctx)
-			return
-		case <-s.wake:
-		}
-		gather.Reset(flushAfter)
-		select {
-		case <-ctx.Done():
-		case <-gather.C:
-		}
-		s.sendAll(ctx)
-	}
-}
-
-// sendAll sends what is pending and tries again until Redis has taken it. After the session was closed it gives up
-// at the first error: the coordinator then hands the records out again.
-func (s *Session) sendAll(ctx context.Context) {
-	s.mu.Lock()
-	batch := s.pending
-	if len(batch) == 0 {
-		s.mu.Unlock()
-		return
-	}
-	s.pending, s.spare = s.spare[:0], nil
-	s.mu.Unlock()
-	sealed := seal(batch)
-	if cap(batch) <= keptBuffer {
-		s.mu.Lock()
-		s.spare = batch
-		s.mu.Unlock()
-	}
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		err := s.rdb.XAdd(context.WithoutCancel(ctx), &redis.XAddArgs{
-			Stream: s.keys.results(), Values: []any{batchField, sealed},
-		}).Err()
-		if err == nil {
-			crashpoint.Reach("delivered")
-			return
-		}
-		if ctx.Err() != nil {
-			slog.ErrorContext(ctx, "results not delivered", slog.Any("error", err))
-			return
-		}
-		slog.WarnContext(ctx, "deliver results", slog.Any("error", err))
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-	}
-}
-
-func (s *Session) renew(ctx context.Context) {
-	tick := time.NewTicker(workerRenewal)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if err := s.renewOnce(ctx); err != nil && ctx.Err() == nil {
-			slog.WarnContext(ctx, "renew worker lease", slog.Any("error", err))
-		}
-	}
-}
-
-// renewOnce extends the worker's lease, whose value lists the hand-outs that it holds, and asserts those claims
-// for a Redis that has forgotten them.
-func (s *Session) renewOnce(ctx context.Context) error {
-	began := time.Since(s.start)
-	s.mu.Lock()
-	held := make([]Number, 0, len(s.held))
-	claims := make([]any, 0, 2*len(s.held))
-	for n := range s.held {
-		held = append(held, n)
-		claims = append(claims, n.String(), s.worker)
-	}
-	s.mu.Unlock()
-	encoded, err := json.Marshal(held)
-	if err != nil {
-		return fmt.Errorf("encode claims: %w", err)
-	}
-	_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.Set(ctx, s.keys.worker(s.worker), encoded, workerTTL)
-		if len(claims) > 0 {
-			p.HSet(ctx, s.keys.claims(), claims...)
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("renew lease of worker %s: %w", s.worker, err)
-	}
-	s.renewed.Store(int64(began))
+	s.options.Serve(HandOut{Number: n, Requests: requests, Alone: alone})
 	return nil
 }
 
 // StopClaiming makes the session claim no more hand-outs.
 func (s *Session) StopClaiming() { s.server.Stop() }
 
-// Close stops taking hand-outs, sends what is pending, and gives up the worker's lease. Every claimed record must
-// have been delivered before.
-func (s *Session) Close(ctx context.Context) {
-	s.server.Shutdown()
-	s.stop()
-	s.wait.Wait()
-	if err := s.rdb.Del(context.WithoutCancel(ctx), s.keys.worker(s.worker)).Err(); err != nil {
-		slog.WarnContext(ctx, "give up worker lease", slog.Any("error", err))
+// Refuse withdraws the worker from the run, for a reason that a person must mend: it claims no more, and the coordinator
+// is told at once. Records that it holds must still be delivered.
+func (s *Session) Refuse(why string) {
+	s.mu.Lock()
+	s.refused = why
+	s.mu.Unlock()
+	s.StopClaiming()
+	select {
+	case s.renewal <- struct{}{}:
+	default:
 	}
+}
+
+// Close stops taking hand-outs, sends what is pending for as long as ctx lasts, and gives up the worker's lease. Every
+// claimed record must have been delivered before. What could not be sent is handed out again by the coordinator.
+func (s *Session) Close(ctx context.Context) {
+	s.closing.Do(func() {
+		s.server.Shutdown()
+		if err := s.Flushed(ctx); err != nil {
+			slog.ErrorContext(ctx, "results not delivered", slog.Any("error", err))
+		}
+		s.stop()
+		s.wait.Wait()
+		leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if err := s.rdb.HDel(leaving, s.keys.workers(), s.options.Worker).Err(); err != nil {
+			slog.WarnContext(ctx, "give up worker lease", slog.Any("error", err))
+		}
+	})
 }
 
 // asynqLog passes Asynq's warnings on.

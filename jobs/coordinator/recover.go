@@ -1,0 +1,180 @@
+package coordinator
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/batchwright/batchwright/jobs/courier"
+)
+
+const (
+	// aloneRecords is how many suspects are handed out at once.
+	aloneRecords = 16
+	// alonePerCalls is how many calls at once the fleet must make for each hand-out of suspects that is out: running
+	// alone stops the rest of its worker.
+	alonePerCalls = 128
+)
+
+// keep holds the run until this process is fenced out, and follows what a person wants of it.
+func (r *Run) keep(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-r.owner.Lost():
+			return err
+		case <-r.owner.Forgot():
+			slog.WarnContext(ctx, "redis had lost the run or went back in time: handing out again what no worker has")
+			r.mu.Lock()
+			r.manifest.Epoch, r.journaled = r.owner.Epoch(), ""
+			r.mu.Unlock()
+			if err := r.persist(ctx, r.saveManifest); err != nil {
+				return err
+			}
+		case want := <-r.owner.Wants():
+			r.follow(ctx, want)
+		}
+	}
+}
+
+// follow does what a person wants of the run.
+func (r *Run) follow(ctx context.Context, want string) {
+	r.mu.Lock()
+	r.paused = want == courier.Pause
+	stop := want == courier.Stop && !r.stopping
+	r.stopped = r.stopped || stop
+	r.changed.Broadcast()
+	r.mu.Unlock()
+	switch {
+	case stop:
+		slog.InfoContext(ctx, "told to stop: calls in flight are being finished")
+		r.Stop(ctx)
+	case want == courier.Pause:
+		slog.InfoContext(ctx, "paused; batchwright resume goes on")
+	}
+}
+
+// recover looks at the fleet now and then: records of dead workers, and what Redis lost, are handed out again.
+func (r *Run) recover(ctx context.Context) error {
+	w := newWatch()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-r.refusing:
+		}
+		survey, err := r.owner.Survey(ctx)
+		if err != nil {
+			continue // the renewal of the lease says that Redis is away
+		}
+		r.mu.Lock()
+		out := make(map[courier.Number]bool, len(r.handouts))
+		for n, h := range r.handouts {
+			out[n] = h.mode != courier.New
+		}
+		journaled := r.journaled
+		r.mu.Unlock()
+		found := w.look(time.Now(), &survey, out, r.owner.Epoch(), journaled)
+		r.regain(ctx, &found)
+		r.reclaim(ctx, found.Stuck)
+		if len(found.Stray) > 0 {
+			if _, err := r.owner.Withdraw(ctx, found.Stray); err != nil {
+				slog.WarnContext(ctx, "delete strayed hand-outs", slog.Any("error", err))
+			}
+		}
+		if len(found.Dead) > 0 || len(found.Idle) > 0 {
+			if err := r.owner.Bury(ctx, found.Dead, found.Idle); err != nil {
+				slog.WarnContext(ctx, "bury dead workers", slog.Any("error", err))
+			}
+		}
+		r.muster(ctx, &survey, found.Live)
+	}
+}
+
+// muster takes in who is there to work: how much they can do, and whether they can do it.
+func (r *Run) muster(ctx context.Context, s *courier.Survey, live []string) {
+	slots, refusals, why := 0, 0, ""
+	for _, worker := range live {
+		beat := s.Workers[worker]
+		slots += beat.Slots
+		if beat.Refused != "" {
+			refusals++
+			why = beat.Refused
+		}
+	}
+	r.mu.Lock()
+	r.capacity = slots
+	if most := r.job.Limits.Concurrency; most > 0 {
+		slots = min(slots, most)
+	}
+	if records := WindowFor(slots); slots > 0 && records != r.window.maxRecords {
+		r.window.maxRecords = records
+		r.changed.Broadcast()
+	}
+	full := r.owner.Full()
+	if !full && r.window.maxBytes < maxWindowBytes {
+		r.window.maxBytes = min(r.window.maxBytes+r.window.maxBytes/64, maxWindowBytes)
+		r.changed.Broadcast()
+	}
+	trouble := r.trouble
+	r.mu.Unlock()
+	switch {
+	case full:
+		r.makeRoom(ctx)
+	case trouble == redisFull:
+		r.setTrouble("")
+	}
+	if refusals > 0 && refusals == len(live) {
+		r.block(ctx, why)
+	}
+}
+
+// regain takes back the records of hand-outs that will bring nothing more.
+func (r *Run) regain(ctx context.Context, f *findings) {
+	if len(f.Died) == 0 && len(f.Lost) == 0 {
+		return
+	}
+	died, lost := make(map[courier.Number]bool), make(map[courier.Number]bool)
+	for _, n := range f.Died {
+		died[n] = true
+	}
+	for _, n := range f.Lost {
+		lost[n] = true
+	}
+	r.mu.Lock()
+	r.suspectAlone(died)
+	var records, suspects int64
+	for _, p := range r.outstanding {
+		if p.handout == 0 || !died[p.handout] && !lost[p.handout] {
+			continue
+		}
+		records++
+		if died[p.handout] {
+			r.suspect(p)
+		}
+		if p.suspect {
+			suspects++
+		}
+		if r.stopping {
+			r.settle(p)
+		} else {
+			r.again(p, time.Time{})
+		}
+	}
+	for n := range died {
+		delete(r.handouts, n)
+	}
+	for n := range lost {
+		delete(r.handouts, n)
+	}
+	r.manifest.Unknown += records // what their worker did with them nobody can count
+	r.changed.Broadcast()
+	r.mu.Unlock()
+	slog.WarnContext(ctx, "handing out again what a worker or Redis lost", slog.Int64("records", records),
+		slog.Int("hand_outs_of_dead_workers", len(f.Died)), slog.Int("hand_outs_lost", len(f.Lost)),
+		slog.Int64("suspects", suspects))
+}

@@ -1,0 +1,66 @@
+package coordinator
+
+import (
+	"encoding/json"
+	"os"
+	"time"
+
+	"github.com/batchwright/batchwright/jobs"
+)
+
+// Status is what a coordinator says of its run once a second, for whoever asks from any machine. It holds no prompt,
+// answer or credential.
+type Status struct {
+	Version int    `json:"version"` // stateVersion
+	Run     string `json:"run"`
+	Job     string `json:"job"`
+	Host    string `json:"host"`
+	PID     int    `json:"pid"`
+	// At is when this was said.
+	At        time.Time             `json:"at"`
+	Total     int64                 `json:"total"`
+	Counted   bool                  `json:"counted"` // Total is final
+	Done      int64                 `json:"done"`
+	Succeeded int64                 `json:"succeeded"`
+	Failed    map[jobs.Reason]int64 `json:"failed,omitempty"`
+	// DoneBefore is the part of Done that earlier coordinators did; Started is when this one began.
+	DoneBefore  int64            `json:"done_before"`
+	Started     time.Time        `json:"started"`
+	Outstanding int              `json:"outstanding"` // records handed out
+	Calls       int64            `json:"calls"`
+	Usage       jobs.Usage       `json:"usage"`
+	Cost        jobs.Nanodollars `json:"cost_nusd"`
+	Priced      bool             `json:"priced"`
+	Budget      jobs.Nanodollars `json:"budget_nusd,omitempty"`
+	Repeats     int64            `json:"repeats"`
+	Unknown     int64            `json:"unknown"`
+	Trouble     string           `json:"trouble,omitempty"`
+	Blocked     string           `json:"blocked,omitempty"`
+	Paused      bool             `json:"paused,omitempty"`
+	Stopping    bool             `json:"stopping,omitempty"`
+	Output      string           `json:"output"`
+}
+
+// statusJSON is the status at this moment.
+func (r *Run) statusJSON() []byte {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	p := r.Progress()
+	s := Status{
+		Version: stateVersion, Run: p.Run, Job: p.Job, Host: host, PID: os.Getpid(), At: time.Now().UTC(),
+		Total: p.Total, Counted: p.TotalKnown, Done: p.Tally.Done(), Succeeded: p.Tally.Succeeded, Failed: p.Tally.Failed,
+		DoneBefore: p.Before.Done(), Outstanding: p.Outstanding, Calls: p.Tally.Calls, Usage: p.Tally.Usage,
+		Cost: p.Tally.Cost, Priced: p.Tally.Unpriced == 0, Budget: r.job.Limits.Budget, Repeats: p.Repeats, Unknown: p.Unknown,
+		Trouble: p.Trouble, Blocked: p.Blocked, Output: p.Output,
+	}
+	r.mu.Lock()
+	s.Paused, s.Stopping, s.Started = r.paused, r.stopping, r.started.UTC()
+	r.mu.Unlock()
+	encoded, err := json.Marshal(s)
+	if err != nil {
+		return nil // numbers and texts always encode
+	}
+	return encoded
+}

@@ -1,0 +1,117 @@
+package courier
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// A run that Redis does not know is looked for again so soon: a coordinator renews every second.
+	goneRenewal = 500 * time.Millisecond
+	// A run that Redis has not known for so long has ended.
+	goneFor = 10 * time.Second
+	// A run without a coordinator is left after this, when nothing of it is held here.
+	ownerless = 30 * time.Second
+)
+
+// beatScript renews a worker's lease. It returns how many workers there are, whether the run has a coordinator, and what
+// a person wants; or nothing when Redis does not know the run. Its first write is one that a full Redis allows.
+var beatScript = redis.NewScript(`
+if redis.call('EXISTS', KEYS[1]) == 0 then return false end
+redis.call('PERSIST', KEYS[2])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+return {redis.call('HLEN', KEYS[2]), redis.call('EXISTS', KEYS[3]), redis.call('GET', KEYS[4]) or ''}`)
+
+// renew keeps the worker's lease until the session is closed, and finds out when the run is over.
+func (s *Session) renew() {
+	timer := time.NewTimer(workerRenewal)
+	defer timer.Stop()
+	seen, owned := time.Now(), time.Now() // when Redis last knew the run, and a coordinator of it
+	ended := false
+	for {
+		select {
+		case <-s.stopping.Done():
+			return
+		case <-timer.C:
+		case <-s.renewal:
+		}
+		err := s.renewOnce(s.stopping)
+		now := time.Now()
+		switch {
+		case s.stopping.Err() != nil:
+			return
+		case errors.Is(err, errGone):
+			timer.Reset(goneRenewal)
+		case errors.Is(err, ErrNoRun):
+			seen = now
+			timer.Reset(workerRenewal)
+		default:
+			seen, owned = now, now // Redis can't be asked, or all is well
+			timer.Reset(workerRenewal)
+		}
+		if err != nil && !errors.Is(err, ErrNoRun) {
+			slog.Warn("renew worker lease", slog.String("run", s.keys.run), slog.Any("error", err))
+		}
+		idle := s.idle()
+		if !ended && (now.Sub(seen) > goneFor && idle || now.Sub(owned) > ownerless && idle) {
+			ended = true
+			close(s.over)
+		}
+	}
+}
+
+// idle reports whether the session holds nothing of the run.
+func (s *Session) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.claimed) == 0 && len(s.pending) == 0
+}
+
+// renewOnce renews the worker's lease and lists the hand-outs that it holds. ErrNoRun says that the run has no
+// coordinator now: the lease holds all the same.
+func (s *Session) renewOnce(ctx context.Context) error {
+	began := time.Since(s.start)
+	beat := Beat{Version: formatVersion, Host: s.host, PID: os.Getpid(), Slots: s.options.Slots, Started: s.start.UTC()}
+	if s.options.Report != nil {
+		beat.Report = s.options.Report()
+	}
+	s.mu.Lock()
+	s.count++
+	beat.Count, beat.Refused = s.count, s.refused
+	for n := range s.claimed {
+		beat.Held = append(beat.Held, n)
+	}
+	s.mu.Unlock()
+	encoded, err := json.Marshal(beat)
+	if err != nil {
+		return fmt.Errorf("encode beat: %w", err)
+	}
+	reply, err := beatScript.Run(ctx, s.rdb, []string{s.keys.terms(), s.keys.workers(), s.keys.owner(), s.keys.control()},
+		s.options.Worker, encoded).Slice()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return errGone
+	case err != nil:
+		return fmt.Errorf("renew lease of worker %s: %w", s.options.Worker, err)
+	case len(reply) != 3:
+		return fmt.Errorf("%w: renewal", ErrFormat)
+	}
+	s.renewed.Store(int64(began))
+	workers, _ := reply[0].(int64)
+	s.workers.Store(workers)
+	want, _ := reply[2].(string)
+	if before := s.wanted.Swap(want); want == Stop && before != Stop && s.options.Halt != nil {
+		s.options.Halt()
+	}
+	if reply[1] == int64(0) {
+		return ErrNoRun
+	}
+	return nil
+}

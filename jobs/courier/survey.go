@@ -1,0 +1,163 @@
+package courier
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Report is what a worker says of its work for a run.
+type Report struct {
+	InFlight int `json:"in_flight"` // calls
+	Waiting  int `json:"waiting"`   // records that wait for their time, a limit or the API
+	// Why says what calls are waiting for; empty when they are not.
+	Why string `json:"why,omitempty"`
+}
+
+// Beat is what a worker renews every 3 s for a run that it serves.
+type Beat struct {
+	Version int    `json:"version"` // formatVersion
+	Count   uint64 `json:"count"`   // of renewals; it standing still is what tells a dead worker
+	Host    string `json:"host"`
+	PID     int    `json:"pid"`
+	// Slots is how many calls the worker makes at once, for all its runs.
+	Slots int `json:"slots"`
+	Report
+	// Held lists the hand-outs that the worker has claimed and not delivered all records of.
+	Held []Number `json:"held,omitempty"`
+	// Refused says why the worker can't make the run's calls; empty while it can.
+	Refused string `json:"refused,omitempty"`
+	// Started is when the worker joined the run.
+	Started time.Time `json:"started"`
+}
+
+// Survey is what Redis holds of a run's hand-outs at one moment.
+type Survey struct {
+	Workers map[string]Beat
+	Claims  map[Number]Claim
+	// Unclaimed lists hand-outs whose records nobody has claimed.
+	Unclaimed []Number
+	// Queued counts the tasks that wait for a worker.
+	Queued int64
+	// End is where the stream of results ended: what a dead worker delivered lies before.
+	End Position
+}
+
+// Survey looks at what became of all hand-outs. What it can't read, of other versions, is not in it.
+func (o *Owner) Survey(ctx context.Context) (Survey, error) { return survey(ctx, o.rdb, o.keys) }
+
+func survey(ctx context.Context, rdb redis.UniversalClient, k keys) (Survey, error) {
+	var s Survey
+	var workers, claims *redis.MapStringStringCmd
+	var unclaimed *redis.StringSliceCmd
+	var queued, urgent *redis.IntCmd
+	var end *redis.XMessageSliceCmd
+	_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		// First the claims and then the end of the results: what a claimed hand-out delivered lies before it.
+		workers, claims = p.HGetAll(ctx, k.workers()), p.HGetAll(ctx, k.claims())
+		unclaimed = p.HKeys(ctx, k.handouts())
+		queued, urgent = p.LLen(ctx, "asynq:{"+k.queue()+"}:pending"), p.LLen(ctx, "asynq:{"+k.urgent()+"}:pending")
+		end = p.XRevRangeN(ctx, k.results(), "+", "-", 1)
+		return nil
+	})
+	if err != nil {
+		return s, fmt.Errorf("survey hand-outs: %w", err)
+	}
+	s.Workers = make(map[string]Beat, len(workers.Val()))
+	for worker, text := range workers.Val() {
+		var beat Beat
+		if err := json.Unmarshal([]byte(text), &beat); err == nil && beat.Version == formatVersion {
+			s.Workers[worker] = beat
+		}
+	}
+	s.Claims = make(map[Number]Claim, len(claims.Val()))
+	for field, text := range claims.Val() {
+		n, err := parseNumber(field)
+		if err != nil {
+			continue
+		}
+		if claim, err := parseClaim(text); err == nil {
+			s.Claims[n] = claim
+		}
+	}
+	for _, field := range unclaimed.Val() {
+		if n, err := parseNumber(field); err == nil {
+			s.Unclaimed = append(s.Unclaimed, n)
+		}
+	}
+	s.Queued = queued.Val() + urgent.Val()
+	if entries := end.Val(); len(entries) > 0 {
+		s.End = Position(entries[0].ID)
+	}
+	return s, nil
+}
+
+// Bury forgets workers that are dead, after their hand-outs were recovered, and claims that mean nothing any more.
+func (o *Owner) Bury(ctx context.Context, workers []string, claims []Number) error {
+	_, err := o.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, worker := range workers {
+			p.HDel(ctx, o.keys.workers(), worker)
+		}
+		for _, n := range claims {
+			p.HDel(ctx, o.keys.claims(), n.String())
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("forget dead workers: %w", err)
+	}
+	return nil
+}
+
+// Want says what a person wants of a run: Pause, Stop, or nothing to go on. Its coordinator learns of it within a
+// second, its workers within three.
+func Want(ctx context.Context, rdb redis.UniversalClient, run, want string) error {
+	k := keys{run}
+	var err error
+	if want == "" {
+		err = rdb.Del(ctx, k.control()).Err()
+	} else {
+		err = rdb.Set(ctx, k.control(), want, retention).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("tell run %s: %w", run, err)
+	}
+	return nil
+}
+
+// Want says to workers what the coordinator wants of them.
+func (o *Owner) Want(ctx context.Context, want string) error { return Want(ctx, o.rdb, o.keys.run, want) }
+
+// View is what Redis knows of a run.
+type View struct {
+	// Owned says that the run has a coordinator at this moment.
+	Owned bool
+	// Wanted is what a person wants of the run: Pause, Stop, or nothing.
+	Wanted string
+	// Status is the JSON that the coordinator last said of the run; nil when Redis has none.
+	Status json.RawMessage
+	Survey
+}
+
+// Look shows a run as Redis knows it. ErrNoRun when it knows nothing of it.
+func Look(ctx context.Context, rdb redis.UniversalClient, run string) (View, error) {
+	k := keys{run}
+	var v View
+	values, err := rdb.MGet(ctx, k.terms(), k.owner(), k.control(), k.status()).Result()
+	if err != nil {
+		return v, fmt.Errorf("look at run %s: %w", run, err)
+	}
+	if values[0] == nil {
+		return v, fmt.Errorf("%w: %s", ErrNoRun, run)
+	}
+	v.Owned = values[1] != nil
+	v.Wanted, _ = values[2].(string)
+	if status, ok := values[3].(string); ok {
+		v.Status = json.RawMessage(status)
+	}
+	v.Survey, err = survey(ctx, rdb, k)
+	return v, err
+}
