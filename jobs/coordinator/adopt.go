@@ -182,4 +182,3 @@ func (s *sealedTimes) of(record int64) (int64, bool) {
 	}
 	return 0, false
 }
-

@@ -28,7 +28,7 @@ type Run struct {
 	parts       map[int]*part
 	outstanding map[int64]*pending
 	handouts    map[courier.Number]*handout
-	returned    []*pending             // in the order in which they came back
+	returned    []*pending // in the order in which they came back
 	window      window
 	tally       Tally
 	before      Tally // what earlier coordinators of this run had done
@@ -41,7 +41,7 @@ type Run struct {
 	fed         bool             // every record was handed out or has its result
 	stopping    bool
 	paused      bool
-	stopped     bool // because a person wanted that, from anywhere
+	stopped     bool  // because a person wanted that, from anywhere
 	failure     error // of the input; the run ends with it
 	blocked     string
 	trouble     string // what hinders the coordinator: a full disk
@@ -49,11 +49,11 @@ type Run struct {
 	totalKnown  atomic.Bool
 	sameFailure sameFailure
 
-	embedded    bool                    // the only worker is in this process
-	seen        sealedTimes             // of results in sealed parts
-	suspicion   suspicion               // whose records may have been the death of a worker
-	refusing    chan struct{}           // a worker can't make the run's calls
-	drained     chan struct{}           // closed when what the stream held at the start is journaled
+	embedded  bool          // the only worker is in this process
+	seen      sealedTimes   // of results in sealed parts
+	suspicion suspicion     // whose records may have been the death of a worker
+	refusing  chan struct{} // a worker can't make the run's calls
+	drained   chan struct{} // closed when what the stream held at the start is journaled
 	// The committer's own: what is journaled and not acknowledged.
 	unacked   courier.Batch
 	forgotten []courier.Number

@@ -23,9 +23,9 @@ type Session struct {
 	terms   Terms
 	server  *asynq.Server
 	start   time.Time
-	renewed atomic.Int64 // when the last renewal began, as nanoseconds since start
-	workers atomic.Int64 // of the run, as the last renewal saw them
-	wanted  atomic.Value // string: Pause, Stop or nothing
+	renewed atomic.Int64  // when the last renewal began, as nanoseconds since start
+	workers atomic.Int64  // of the run, as the last renewal saw them
+	wanted  atomic.Value  // string: Pause, Stop or nothing
 	over    chan struct{} // closed when the run has ended
 
 	mu       sync.Mutex

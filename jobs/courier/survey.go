@@ -129,7 +129,9 @@ func Want(ctx context.Context, rdb redis.UniversalClient, run, want string) erro
 }
 
 // Want says to workers what the coordinator wants of them.
-func (o *Owner) Want(ctx context.Context, want string) error { return Want(ctx, o.rdb, o.keys.run, want) }
+func (o *Owner) Want(ctx context.Context, want string) error {
+	return Want(ctx, o.rdb, o.keys.run, want)
+}
 
 // View is what Redis knows of a run.
 type View struct {
