@@ -3,6 +3,8 @@ package parquetio
 import (
 	"errors"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/batchwright/batchwright/jobs"
 )
 
@@ -43,12 +45,17 @@ func (r *Reader) appendValue(dst []byte, n *node) []byte {
 			r.skipEntry(n)
 			return append(dst, "{}"...)
 		}
+		start := len(dst)
 		for i := 0; i == 0 || r.repeats(n); i++ {
 			dst = append(dst, separator(i, '{'))
 			dst = r.appendKey(dst, &n.children[0])
 			dst = r.appendValue(append(dst, ':'), &n.children[1])
 		}
-		return append(dst, '}')
+		dst = append(dst, '}')
+		if r.problem == "" && !jsontext.Value(dst[start:]).IsValid() {
+			r.problem = "column " + first.leaf.path + " holds a key twice"
+		}
+		return dst
 	default:
 		first.take()
 		return r.appendLeaf(dst, first)

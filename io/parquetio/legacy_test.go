@@ -195,6 +195,8 @@ func TestReaderMarksRecordsWithoutText(t *testing.T) {
 	}{
 		{"text that is not UTF-8", parquet.String(), "a\xff", "b", `"b"`, "not UTF-8"},
 		{"json that is none", parquet.JSON(), "{", "{}", `{}`, "no JSON"},
+		{"json with a name twice", parquet.JSON(), `{"a":1,"a":2}`, "{}", `{}`, "a name twice"},
+		{"json with half a character", parquet.JSON(), `"\ud800"`, "{}", `{}`, "no JSON"},
 		{"time beyond the day", parquet.Time(parquet.Millisecond), int32(86_400_000), int32(0), `"00:00:00.000"`, "outside of the day"},
 		{"time before the day", parquet.Time(parquet.Nanosecond), int64(-1), int64(1), `"00:00:00.000000001"`, "outside of the day"},
 	}
@@ -216,5 +218,34 @@ func TestReaderMarksRecordsWithoutText(t *testing.T) {
 				t.Errorf("second record: %s, problem %q, error %v", got, second.Problem, err)
 			}
 		})
+	}
+}
+
+// TestReaderMarksKeysTwice holds that a map with one key twice, which no JSON object can be, spoils its own record.
+func TestReaderMarksKeysTwice(t *testing.T) {
+	t.Parallel()
+	node := parquet.Map(parquet.String(), parquet.Leaf(parquet.Int32Type))
+	path := writeLevels(t, ordered(field("c", node)),
+		[]leafRow{{"a", 0, 1}, {"a", 1, 1}, {"a", 0, 1}, {"b", 1, 1}}, []leafRow{{int32(1), 0, 1}, {int32(2), 1, 1}, {int32(1), 0, 1}, {int32(2), 1, 1}})
+	r, err := Open(path, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if first, err := r.Next(); err != nil || first.Fields != nil || !strings.Contains(first.Problem, "a key twice") || !strings.Contains(first.Problem, `"c"`) {
+		t.Errorf("first record: %+v, error %v, want a problem that names the column", first, err)
+	}
+	if second, err := r.Next(); err != nil || second.Problem != "" || string(second.Fields[0].Value) != `{"a":1,"b":2}` {
+		t.Errorf("second record: %+v, error %v", second, err)
+	}
+}
+
+// TestReaderRefusesMembersTwice holds that a struct that no JSON object can be is refused as a whole.
+func TestReaderRefusesMembersTwice(t *testing.T) {
+	t.Parallel()
+	member := field("a", parquet.Leaf(parquet.Int32Type))
+	path := writeLevels(t, ordered(field("c", ordered(member, member))), []leafRow{{int32(1), 0, 0}}, []leafRow{{int32(2), 0, 0}})
+	if _, err := Open(path, 0, 0); err == nil || !strings.Contains(err.Error(), `two members of its column "c" are called "a"`) {
+		t.Errorf("error %v, want one that names the member", err)
 	}
 }

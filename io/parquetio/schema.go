@@ -130,6 +130,9 @@ func (t *schemaTree) single(path string, def, rep, depth int) (node, error) {
 		if err != nil {
 			return node{}, err
 		}
+		if slices.ContainsFunc(n.children, func(c node) bool { return string(c.name) == string(child.name) }) {
+			return node{}, fmt.Errorf("two members of its column %s are called %s: rename one", path, child.name[:len(child.name)-1])
+		}
 		n.children = append(n.children, child)
 		n.typ.Fields = append(n.typ.Fields, jobs.Column{Name: child.memberName(), Type: child.typ})
 	}

@@ -4,11 +4,12 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"math"
 	"math/big"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/batchwright/batchwright/jobs"
 )
@@ -93,8 +94,9 @@ func (l *leafColumn) appendText(dst []byte, v value) (out []byte, problem string
 		}
 		return jobs.AppendString(dst, v.b), ""
 	case textJSON:
-		if !json.Valid(v.b) || !utf8.Valid(v.b) {
-			return dst, "holds text that is no JSON"
+		// By RFC 7493 as everywhere: UTF-8, and no name twice in an object.
+		if !jsontext.Value(v.b).IsValid() {
+			return dst, "holds text that is no JSON, or JSON with a name twice"
 		}
 		return append(dst, v.b...), ""
 	case textUUID:
