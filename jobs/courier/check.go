@@ -15,15 +15,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrUnfit says that Redis can be reached, and runs can't be trusted to it as it is set up. The error that wraps it says
-// what a person must change.
-var ErrUnfit = errors.New("redis is not set up for runs")
+// ErrUnfit says that Redis answers and can't be used: runs can't be trusted to it as it is set up, or the address is not
+// right for it. The error that wraps it says what a person must change.
+var ErrUnfit = errors.New("redis can't be used")
+
+// UserRights are the rules of an ACL user that is enough for runs.
+const UserRights = "~bw:* ~asynq:* &asynq:* +@all -@admin -@dangerous +info"
 
 // checkTimeout bounds a check, so that an address where nothing answers is reported in time.
 const checkTimeout = 15 * time.Second
 
 // Check asks Redis by INFO, each master of a cluster, whether it keeps what it is given, is recent enough and has the right
-// time. It returns what a person should know; ErrUnfit when runs can't work, any other error when there is no answer.
+// time. It returns what a person should know; ErrUnfit when waiting will not help, any other error when there is no answer.
 // CONFIG is not used: managed Redis refuses it.
 func Check(ctx context.Context, rdb redis.UniversalClient) (warnings []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
@@ -99,32 +102,35 @@ func merge(nodes map[string]findings) findings {
 	return all
 }
 
-// explain adds to the error of a first call what a person may have to change.
+// explain adds to the error of a first call what a person may have to change, and makes it ErrUnfit where only that helps.
 func explain(err error) error {
 	var authority x509.UnknownAuthorityError
-	hint := ""
-	switch text := err.Error(); {
+	text := err.Error()
+	remedy := ""
+	switch {
 	case redis.HasErrorPrefix(err, "NOAUTH"):
-		hint = "it wants a password: redis://USER:PASSWORD@HOST, or redis://:PASSWORD@HOST without a user"
+		remedy = "it wants a password: redis://USER:PASSWORD@HOST, or redis://:PASSWORD@HOST without a user"
 	case strings.Contains(text, "WRONGPASS"):
-		hint = "user or password of its address are wrong; what is special in a URL must be percent-encoded in them"
-	case redis.HasErrorPrefix(err, "NOPERM"):
-		hint = "a run's user needs all keys and channels that begin with bw: or asynq:, and the commands +@all -@admin -@dangerous +info +keys"
+		remedy = "user or password of its address are wrong; what is special in a URL must be percent-encoded in them"
+	case strings.Contains(text, "NOPERM"):
+		remedy = "give its user the rights " + UserRights
 	case strings.Contains(text, "cluster support disabled"):
-		hint = "it is no cluster: write redis:// for redis+cluster://"
+		remedy = "it is no cluster: write redis:// for redis+cluster://"
 	case errors.As(err, &authority):
-		hint = "give the certificate of the authority that signed its own"
+		remedy = "give the certificate of the authority that signed its own"
 	case strings.Contains(text, "certificate required"):
-		hint = "it wants a certificate and key of this client"
+		remedy = "give a certificate and key of this client, which it wants"
 	case strings.Contains(text, "does not look like a TLS handshake"):
-		hint = "it speaks no TLS: write redis:// for rediss://"
+		remedy = "it speaks no TLS: write redis:// for rediss://"
+	}
+	if remedy != "" {
+		return fmt.Errorf("%w: %w; %s", ErrUnfit, err, remedy)
+	}
+	switch {
 	case errors.Is(err, io.EOF), strings.Contains(text, "connection reset"):
-		hint = "it hung up: where it speaks TLS, write rediss:// for redis://"
+		remedy = "; it hung up: write rediss:// for redis:// if it speaks TLS, and give a certificate and key of this client if it wants one"
 	case errors.Is(err, context.DeadlineExceeded), strings.Contains(text, "i/o timeout"):
-		hint = "nothing answers: see whether host and port are right and open, and whether TLS (rediss://) is spoken there"
+		remedy = "; nothing answers: see whether host and port are right and open, and whether TLS (rediss://) is spoken there"
 	}
-	if hint == "" {
-		return fmt.Errorf("ask Redis for its state: %w", err)
-	}
-	return fmt.Errorf("ask Redis for its state: %w; %s", err, hint)
+	return fmt.Errorf("ask Redis for its state: %w%s", err, remedy)
 }

@@ -129,7 +129,11 @@ func (s *Server) config(o Options, port string) string {
 	switch {
 	case o.User != "":
 		set("user", "default", "off")
-		set("user", o.User, "on", ">"+o.Password, "~*", "&*", "+@all")
+		rights := o.Rights
+		if rights == "" {
+			rights = "~* &* +@all"
+		}
+		set("user", append([]string{o.User, "on", ">" + o.Password}, strings.Fields(rights)...)...)
 	case o.Password != "":
 		set("requirepass", o.Password)
 	}
