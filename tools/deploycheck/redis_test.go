@@ -59,6 +59,12 @@ func TestRedisScripts(t *testing.T) {
 					t.Errorf("INFO lacks %s", want)
 				}
 			}
+			for _, refused := range [][]string{{"flushall"}, {"keys", "*"}, {"config", "get", "*"}, {"set", "theirs", "x"}, {"publish", "theirs", "x"}} {
+				as := []string{"redis-cli", "--user", "batchwright", "--pass", "rehearsal-not-a-secret", "--no-auth-warning"}
+				if out, _ := s.run(append(as, refused...)...); !strings.Contains(out, "NOPERM") {
+					t.Errorf("batchwright's user may %v: %s", refused, out)
+				}
+			}
 			for _, seen := range []string{"cmdline", "environ"} {
 				text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.process.Pid), seen))
 				if err != nil {
