@@ -118,10 +118,16 @@ func (f *jobFlags) find(arg string) (coordinator.State, error) {
 
 // baseURL is the API's address: the job's, else the environment's, else the service's.
 func baseURL(job *jobs.Job) string {
-	for _, address := range []string{job.API.BaseURL, os.Getenv("ANTHROPIC_BASE_URL")} {
-		if address != "" {
-			return strings.TrimRight(address, "/")
-		}
+	if job.API.BaseURL != "" {
+		return strings.TrimRight(job.API.BaseURL, "/")
+	}
+	return defaultBaseURL(os.Getenv)
+}
+
+// defaultBaseURL is where calls go when nobody says otherwise.
+func defaultBaseURL(env func(string) string) string {
+	if address := env("ANTHROPIC_BASE_URL"); address != "" {
+		return strings.TrimRight(address, "/")
 	}
 	return messages.DefaultBaseURL
 }
