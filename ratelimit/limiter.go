@@ -29,16 +29,18 @@ type Limits struct {
 
 // Limiter admits calls within limits. Make it with New; its methods may be called from many goroutines.
 type Limiter struct {
-	limits Limits
-	start  time.Time
+	start time.Time
 
 	mu       sync.Mutex
+	limits   Limits
 	buckets  [3]bucket // in the order of costs
 	inFlight int
 	queue    list.List // of *waiter, first come first
 	timer    *time.Timer
 	hold     time.Duration // since start: nothing starts before
 	reason   string
+	tried    Cost // of the latest TryAdmit
+	refused  bool // that one
 }
 
 // waiter is one call of Admit that could not be admitted at once.
@@ -49,15 +51,36 @@ type waiter struct {
 
 // New returns a limiter with full buckets.
 func New(limits Limits) *Limiter {
-	return &Limiter{
-		limits: limits,
-		start:  time.Now(),
-		buckets: [3]bucket{
-			newBucket(limits.RequestsPerMinute, limits.Headroom, 1),
-			newBucket(limits.InputTokensPerMinute, limits.Headroom, 0),
-			newBucket(limits.OutputTokensPerMinute, limits.Headroom, 0),
-		},
+	return &Limiter{limits: limits, start: time.Now(), buckets: limits.buckets()}
+}
+
+// buckets makes full buckets, in the order of costs.
+func (l Limits) buckets() [3]bucket {
+	return [3]bucket{
+		newBucket(l.RequestsPerMinute, l.Headroom, 1),
+		newBucket(l.InputTokensPerMinute, l.Headroom, 0),
+		newBucket(l.OutputTokensPerMinute, l.Headroom, 0),
 	}
+}
+
+// SetLimits changes the limits from now on. What was used stays used: a higher limit fills up at its own rate, a
+// lower one leaves at most its own burst, and calls that run go on.
+func (l *Limiter) SetLimits(limits Limits) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if limits == l.limits {
+		return
+	}
+	now := time.Since(l.start)
+	for i, b := range limits.buckets() {
+		if old := l.buckets[i].filled(now); old.rate > 0 {
+			b.level = min(b.burst, old.level)
+		}
+		b.at = now
+		l.buckets[i] = b
+	}
+	l.limits = limits
+	l.advance()
 }
 
 // costs lists a cost in the order of a limiter's buckets.
@@ -104,6 +127,27 @@ func (l *Limiter) Admit(ctx context.Context, c Cost) (*Permit, error) {
 		l.advance()
 	}
 	return nil, fmt.Errorf("wait for the rate limit: %w", ctx.Err())
+}
+
+// TryAdmit admits a call of cost c at once, or says what keeps it from starting and how much longer that will last; the
+// wait is 0 when only the end of another call can tell. It takes no place in the order: calls that wait in Admit go
+// first, so whoever is refused asks again when the wait is over or a call has ended.
+func (l *Limiter) TryAdmit(c Cost) (permit *Permit, bound Bound, wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.advance() // whose time has come just now is not in the way any more
+	now := time.Since(l.start)
+	if first := l.queue.Front(); first != nil {
+		bound, wait = l.blocker(now, first.Value.(*waiter).cost)
+	} else {
+		bound, wait = l.blocker(now, c)
+	}
+	l.tried, l.refused = c, bound != BoundByNothing
+	if l.refused {
+		return nil, bound, wait
+	}
+	l.take(now, c)
+	return &Permit{limiter: l, cost: c}, BoundByNothing, 0
 }
 
 // Hold keeps calls from starting before until, for a reason that State shows. It never shortens a hold; calls that

@@ -22,7 +22,8 @@ var bucketBounds = [3]Bound{BoundByRequests, BoundByInput, BoundByOutput}
 
 // State is what a limiter does at one moment.
 type State struct {
-	// Bound is what the first waiting call waits for, or a hold, also when nobody waits yet.
+	// Bound is what the first call that waits in Admit, or else the one that TryAdmit refused last, waits for; or a
+	// hold, also when nobody waits yet.
 	Bound Bound
 	// Until is when that is over; zero for concurrency, whose end nobody knows.
 	Until time.Time
@@ -42,6 +43,8 @@ func (l *Limiter) State() State {
 	var wait time.Duration
 	if first := l.queue.Front(); first != nil {
 		s.Bound, wait = l.blocker(now, first.Value.(*waiter).cost)
+	} else if l.refused {
+		s.Bound, wait = l.blocker(now, l.tried)
 	} else if l.hold > now {
 		s.Bound, wait = BoundByHold, l.hold-now
 	}
