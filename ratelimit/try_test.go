@@ -29,7 +29,7 @@ func TestTryAdmit(t *testing.T) {
 		"somebody waits for more than this needs": {Limits{InputTokensPerMinute: 60_000}, func(t *testing.T, l *Limiter) {
 			t.Helper()
 			take(Cost{Input: 10})(t, l)
-			go admit(t, l, large)
+			go l.Admit(t.Context(), large)
 			synctest.Wait()
 		}, Cost{Input: 1}, BoundByInput, 10 * time.Millisecond},
 	}

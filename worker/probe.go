@@ -14,77 +14,79 @@ import (
 const probeCap = 30 * time.Second
 
 // park keeps a record that is out of attempts until it is known whether they count.
-func (w *Worker) park(r *record) {
-	w.parkedMu.Lock()
-	if w.admitting.Err() != nil {
-		w.parkedMu.Unlock()
-		w.giveBack(r)
+func (r *run) park(rec *record) {
+	r.parkedMu.Lock()
+	if r.admitting.Err() != nil {
+		r.parkedMu.Unlock()
+		r.giveBack(rec)
 		return
 	}
-	w.parked = append(w.parked, r)
-	w.parkedMu.Unlock()
-	w.release()
-	w.probe()
+	rec.flight.Store(nil)
+	r.parked = append(r.parked, rec)
+	r.parkedMu.Unlock()
+	r.release()
+	r.probe()
 }
 
-func (w *Worker) unpark() []*record {
-	w.parkedMu.Lock()
-	defer w.parkedMu.Unlock()
-	records := w.parked
-	w.parked = nil
+func (r *run) unpark() []*record {
+	r.parkedMu.Lock()
+	defer r.parkedMu.Unlock()
+	records := r.parked
+	r.parked = nil
 	return records
 }
 
 // release decides over parked records as far as that can now be done: those that failed while the API was up are
 // exhausted, those that an outage hit are tried again.
-func (w *Worker) release() {
-	w.parkedMu.Lock()
-	if len(w.parked) == 0 {
-		w.parkedMu.Unlock()
+func (r *run) release() {
+	r.parkedMu.Lock()
+	if len(r.parked) == 0 {
+		r.parkedMu.Unlock()
 		return
 	}
 	var ended, again, still []*record
-	for _, r := range w.parked {
-		w.settleUnproven(r)
+	for _, rec := range r.parked {
+		r.settleUnproven(rec)
 		switch {
-		case r.unproven > 0:
-			still = append(still, r)
-		case r.Attempts >= w.session.Terms().MaxAttempts:
-			ended = append(ended, r)
+		case rec.unproven > 0:
+			still = append(still, rec)
+		case rec.Attempts >= r.terms.MaxAttempts:
+			ended = append(ended, rec)
 		default:
-			again = append(again, r)
+			again = append(again, rec)
 		}
 	}
-	w.parked = still
-	w.parkedMu.Unlock()
-	for _, r := range ended {
-		w.deliver(r, &jobs.Result{Status: jobs.Failed, Reason: jobs.ReasonExhausted, Error: r.latestError})
+	r.parked = still
+	r.parkedMu.Unlock()
+	for _, rec := range ended {
+		r.deliver(rec, &jobs.Result{Status: jobs.Failed, Reason: jobs.ReasonExhausted, Error: rec.latestError})
 	}
-	if len(again) > 0 && !w.queue.push(true, again...) {
-		w.giveBack(again...)
+	if len(again) > 0 && !r.worker.schedule.push(&r.lane, true, again...) {
+		r.giveBack(again...)
 	}
 }
 
 // probe finds out, in the background, whether the API is up, when failures of records alone can't tell: by a call
 // of its own that no record can be to blame for. While an outage is on nothing else is called.
-func (w *Worker) probe() {
-	if w.admitting.Err() != nil || !w.probing.CompareAndSwap(false, true) {
+func (r *run) probe() {
+	if r.admitting.Err() != nil || !r.probing.CompareAndSwap(false, true) {
 		return
 	}
-	w.calls.Go(func() {
-		defer w.endProbe()
+	r.lane.calls.Go(func() {
+		defer r.endProbe()
 		for n := 1; ; n++ {
-			if w.admitting.Err() != nil {
+			if r.admitting.Err() != nil {
 				return
 			}
-			if w.up() {
-				w.release()
+			if r.session.MayCall() && r.up() {
+				r.release()
+				r.worker.schedule.changed(&r.lane)
 				return
 			}
 			wait := time.NewTimer(min(time.Second<<min(n-1, 10), probeCap))
 			select {
 			case <-wait.C:
-			case <-w.stopped:
+			case <-r.stopped:
 			}
 			wait.Stop()
 		}
@@ -93,19 +95,19 @@ func (w *Worker) probe() {
 
 // endProbe lets the next probe begin. Of a record that was parked after this one had found the API up it knows nothing,
 // and the record's own probe could not begin.
-func (w *Worker) endProbe() {
-	w.probing.Store(false)
-	w.parkedMu.Lock()
-	left := len(w.parked)
-	w.parkedMu.Unlock()
+func (r *run) endProbe() {
+	r.probing.Store(false)
+	r.parkedMu.Lock()
+	left := len(r.parked)
+	r.parkedMu.Unlock()
 	if left > 0 {
-		w.probe()
+		r.probe()
 	}
 }
 
 // up makes the probe's call and reports whether the API is up.
-func (w *Worker) up() bool {
-	_, _, model := w.health.since()
+func (r *run) up() bool {
+	_, _, model := r.health.since()
 	body, err := json.Marshal(map[string]any{
 		"model": model, "max_tokens": 1,
 		"messages": []map[string]string{{"role": "user", "content": "ping"}},
@@ -113,30 +115,30 @@ func (w *Worker) up() bool {
 	if err != nil {
 		return false // strings always encode
 	}
-	permit, err := w.limiter.Admit(w.admitting, ratelimit.Cost{Requests: 1, Input: 10, Output: 1})
+	permit, err := r.limiter.Admit(r.admitting, ratelimit.Cost{Requests: 1, Input: 10, Output: 1})
 	if err != nil {
 		return false
 	}
-	w.made.Add(1)
-	reply := w.caller.Call(w.calling, body)
+	r.made.Add(1)
+	reply := r.caller.Call(r.worker.calling, body)
 	permit.Settle(ratelimit.Cost{Requests: 1, Input: 10, Output: 1})
 	now := time.Now()
 	switch {
 	case reply.Kind == messages.Blocked:
-		w.block(&reply)
+		r.refuse(&reply)
 	case reply.Kind == messages.Answered, reply.Kind == messages.Rejected,
 		reply.Kind == messages.RetryAfter && reply.Pressure != messages.Overloaded:
-		if out, failing, _ := w.health.since(); out {
+		if out, failing, _ := r.health.since(); out {
 			slog.Info("outage over", slog.Duration("lasted", now.Sub(failing).Round(time.Second)))
 		}
-		w.health.probed(now, reply.Kind == messages.Answered)
+		r.health.probed(now, reply.Kind == messages.Answered)
 		return true
 	case reply.Kind != messages.Cancelled:
-		if out, failing, _ := w.health.since(); !out {
+		if out, failing, _ := r.health.since(); !out {
 			slog.Warn("the API is failing; waiting for it and probing", slog.Time("since", failing),
 				slog.String("answer", describe(&reply)))
 		}
-		w.health.confirmed(now)
+		r.health.confirmed(now)
 	}
 	return false
 }

@@ -2,7 +2,7 @@ package worker
 
 import (
 	"container/heap"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/batchwright/batchwright/jobs"
@@ -12,8 +12,12 @@ import (
 // record is a record on its way through this worker.
 type record struct {
 	jobs.Request
-	handout courier.Number
-	due     time.Time // when it may be tried next
+	handout   courier.Number
+	maxTokens int64     // of the request, for the estimate of what a call costs
+	alone     bool      // suspected of killing its worker: never in flight beside others
+	due       time.Time // when it may be tried next
+	// flight is its call in flight; nil as soon as it is decided what becomes of the record after it.
+	flight atomic.Pointer[call]
 
 	// Failed attempts that are not yet known to be this record's own fault (see health.charge).
 	unproven        int
@@ -27,113 +31,112 @@ type record struct {
 	latestLatency   time.Duration
 }
 
-// queue holds the records that are not in flight: ready ones in order, waiting ones by the time they are due.
+// queue holds the records of one run that are not in flight: ready ones in order, waiting ones by the time they are
+// due, and suspects apart. The scheduler's lock guards it.
 type queue struct {
-	mu      sync.Mutex
-	work    sync.Cond // a record became ready, or the queue closed
-	space   sync.Cond // a ready record was taken, or the queue closed
-	ready   []*record // taken from the front
-	waiting byDue
-	alarm   *time.Timer // rings when the first waiting record is due
-	closed  bool
+	again    []*record // ready, and tried before: taken first
+	ready    []*record // ready, from the front
+	waiting  byDue
+	suspects []*record // few, in no order
 }
 
-func newQueue() *queue {
-	q := &queue{}
-	q.work.L, q.space.L = &q.mu, &q.mu
-	q.alarm = time.AfterFunc(time.Hour, q.work.Signal)
-	q.alarm.Stop()
-	return q
-}
-
-// push adds records in order; again ones go before those that were never tried. It reports false, and takes
-// nothing, when the queue is closed.
-func (q *queue) push(again bool, records ...*record) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return false
+// push adds records that may be tried now; again ones go before those that were never tried.
+func (q *queue) push(again bool, records ...*record) {
+	for _, r := range records {
+		switch {
+		case r.alone:
+			r.due = time.Time{}
+			q.suspects = append(q.suspects, r)
+		case again:
+			q.again = append(q.again, r)
+		default:
+			q.ready = append(q.ready, r)
+		}
 	}
-	if again {
-		q.ready = append(append(make([]*record, 0, len(records)+len(q.ready)), records...), q.ready...)
-	} else {
-		q.ready = append(q.ready, records...)
-	}
-	for range records {
-		q.work.Signal()
-	}
-	return true
 }
 
 // wait adds a record that is due later.
-func (q *queue) wait(r *record) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return false
+func (q *queue) wait(r *record) {
+	if r.alone {
+		q.suspects = append(q.suspects, r)
+		return
 	}
 	heap.Push(&q.waiting, r)
-	q.setAlarm()
-	return true
 }
 
-// next takes the next record that may be tried now, waiting for one. It returns nil when the queue is closed.
-func (q *queue) next() *record {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for {
-		switch {
-		case q.closed:
-			return nil
-		case len(q.waiting) > 0 && !q.waiting[0].due.After(time.Now()):
-			r, _ := heap.Pop(&q.waiting).(*record)
-			q.setAlarm()
-			return r
-		case len(q.ready) > 0:
-			r := q.ready[0]
-			q.ready[0] = nil
-			q.ready = q.ready[1:]
-			q.space.Signal()
-			return r
+// head is the record to try next, nil when none may be tried now. It stays in the queue until pop.
+func (q *queue) head(now time.Time) *record {
+	switch {
+	case len(q.waiting) > 0 && !q.waiting[0].due.After(now):
+		return q.waiting[0]
+	case len(q.again) > 0:
+		return q.again[0]
+	case len(q.ready) > 0:
+		return q.ready[0]
+	}
+	return nil
+}
+
+// pop takes what head returned for the same now.
+func (q *queue) pop(now time.Time) {
+	switch {
+	case len(q.waiting) > 0 && !q.waiting[0].due.After(now):
+		heap.Pop(&q.waiting)
+	case len(q.again) > 0:
+		q.again = shift(q.again)
+	default:
+		q.ready = shift(q.ready)
+	}
+}
+
+func shift(records []*record) []*record {
+	records[0] = nil
+	return records[1:]
+}
+
+// nextDue is when the first record that waits may be tried; zero when none waits.
+func (q *queue) nextDue() time.Time {
+	if len(q.waiting) == 0 {
+		return time.Time{}
+	}
+	return q.waiting[0].due
+}
+
+// nextSuspect takes the suspect that is due first. When none is due it returns when one will be; zero means that
+// there is none.
+func (q *queue) nextSuspect(now time.Time) (*record, time.Time) {
+	first := -1
+	for i, r := range q.suspects {
+		if first < 0 || r.due.Before(q.suspects[first].due) {
+			first = i
 		}
-		q.work.Wait()
 	}
+	if first < 0 {
+		return nil, time.Time{}
+	}
+	r := q.suspects[first]
+	if r.due.After(now) {
+		return nil, r.due
+	}
+	q.suspects = append(q.suspects[:first], q.suspects[first+1:]...)
+	return r, time.Time{}
 }
 
-// setAlarm makes the alarm ring for the first waiting record. Whoever hears it sets it for the one after.
-func (q *queue) setAlarm() {
-	q.alarm.Stop()
-	if len(q.waiting) > 0 {
-		q.alarm.Reset(time.Until(q.waiting[0].due))
+// hasRoom reports whether the next hand-out may come: no more than low records are ready, and no suspect is.
+func (q *queue) hasRoom(low int) bool {
+	for _, r := range q.suspects {
+		if r.due.IsZero() {
+			return false
+		}
 	}
+	return len(q.again)+len(q.ready) <= low
 }
 
-// room waits until at most low records are ready, or the queue is closed.
-func (q *queue) room(low int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for len(q.ready) > low && !q.closed {
-		q.space.Wait()
-	}
-}
-
-// close makes the queue refuse records and returns those that it held.
-func (q *queue) close() []*record {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	left := append(q.ready, q.waiting...)
-	q.ready, q.waiting, q.closed = nil, nil, true
-	q.alarm.Stop()
-	q.work.Broadcast()
-	q.space.Broadcast()
+// drop empties the queue and returns what it held.
+func (q *queue) drop() []*record {
+	left := append(append(append(q.again, q.ready...), q.waiting...), q.suspects...)
+	*q = queue{}
 	return left
-}
-
-// sizes reports how many records are ready and how many wait for their time.
-func (q *queue) sizes() (ready, waiting int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.ready), len(q.waiting)
 }
 
 // byDue is a heap of records, the earliest first.

@@ -7,104 +7,90 @@ import (
 	mathrand "math/rand/v2"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/tidwall/gjson"
 
-	"github.com/batchwright/batchwright/internal/crashpoint"
-	"github.com/batchwright/batchwright/jobs"
 	"github.com/batchwright/batchwright/jobs/courier"
-	"github.com/batchwright/batchwright/ratelimit"
 	"github.com/batchwright/batchwright/worker/messages"
 )
 
-// DefaultConcurrency is the number of calls at once when a job names none.
+// DefaultConcurrency is the number of calls at once when nobody names one.
 const DefaultConcurrency = 64
 
-// Caller makes one call of the Messages API.
+// Caller makes calls of the Messages API for one run.
 type Caller interface {
+	// Call makes one call; it returns when the answer is whole or ctx is done.
 	Call(ctx context.Context, body []byte) messages.Reply
+	// Close drops the connections that no call is using, when the run is left.
+	Close()
 }
 
 // Options configure a worker.
 type Options struct {
-	// Caller makes the calls. Required.
-	Caller Caller
-	// Poll is how often an idle worker looks for work; default as courier.SessionOptions.
+	// Caller makes the caller for a run with these terms, or says why this worker can't make the run's calls: its error
+	// is shown to people. The terms come from Redis: a credential goes only to base URLs that the process was started
+	// with. Required.
+	Caller func(courier.Terms) (Caller, error)
+	// Only is the id of the one run to serve. Empty serves all runs that have a coordinator on this Redis, as they come
+	// and go.
+	Only string
+	// Slots is the number of calls at once, over all runs. Calls that have been in flight for 30 s take no slot from
+	// other runs, so at most twice as many are made when some hang. Default DefaultConcurrency.
+	Slots int
+	// Poll is how often an idle worker looks for work of a run; default as courier.SessionOptions.
 	Poll time.Duration
 }
 
-// Worker serves one run.
+// Worker serves any number of runs.
 type Worker struct {
-	caller  Caller
-	session *courier.Session
-	limiter *ratelimit.Limiter
-	tokens  *ratelimit.Estimator
-	queue   *queue
-	health  health
-	slots   int
-	random  func() float64
+	name     string
+	options  Options
+	source   source
+	schedule *scheduler
+	random   func() float64
 
-	calling   context.Context // of every call; ended by Abort
-	abort     context.CancelFunc
-	admitting context.Context // of every wait for the limiter; ended when no more calls are to start
-	stopCalls context.CancelFunc
-	stopped   <-chan struct{}        // done with admitting
-	calls     sync.WaitGroup         // the goroutines that make calls, and the probe
-	blocked   atomic.Pointer[string] // what a person must do first
+	calling     context.Context // of every call; ended by Abort
+	abort       context.CancelFunc
+	discovering context.Context // ended when no more runs are to be joined
+	stopJoining context.CancelFunc
+	slots       sync.WaitGroup // the goroutines that make calls
+	discovery   sync.WaitGroup // the goroutine that finds runs
+	watching    sync.WaitGroup // one goroutine for each run: it leaves the run when that is over
+	drain       sync.Once
 
-	drain sync.Once
+	mu             sync.Mutex
+	runs           map[string]*run
+	calls, retries int64 // of the runs that were left
 
-	probing  atomic.Bool
-	parkedMu sync.Mutex
-	parked   []*record // out of attempts, and waiting to know whether an outage is to blame
-
-	inFlight atomic.Int64
-	made     atomic.Int64 // calls
-	retries  atomic.Int64 // of those, calls for a record that was called before
-	refused  atomic.Int64 // in a row, by a rate limit
+	// Of the discovery goroutine alone.
+	passed      map[string]passedOver
+	unreachable bool
 }
 
-// Start joins a run and makes its calls until Drain or Abort.
-func Start(ctx context.Context, rdb redis.UniversalClient, run string, options Options) (*Worker, error) {
-	calling, abort := context.WithCancel(context.WithoutCancel(ctx))
-	admitting, stopCalls := context.WithCancel(calling)
+// Start serves runs until Drain or Abort. With Only it has joined the run when it returns.
+func Start(ctx context.Context, rdb redis.UniversalClient, options Options) (*Worker, error) {
+	return startFrom(ctx, onRedis{rdb}, options)
+}
+
+func startFrom(ctx context.Context, from source, options Options) (*Worker, error) {
+	if options.Slots == 0 {
+		options.Slots = DefaultConcurrency
+	}
 	w := &Worker{
-		caller: options.Caller, tokens: &ratelimit.Estimator{}, queue: newQueue(), random: mathrand.Float64,
-		calling: calling, abort: abort, admitting: admitting, stopCalls: stopCalls, stopped: admitting.Done(),
+		name: name(), options: options, source: from, random: mathrand.Float64,
+		runs: make(map[string]*run), passed: make(map[string]passedOver),
 	}
-	ready := make(chan struct{}) // the session's terms are known
-	session, err := courier.Join(ctx, rdb, run, courier.SessionOptions{
-		Worker: name(), Slots: DefaultConcurrency, Poll: options.Poll,
-		Serve: func(h courier.HandOut) {
-			<-ready
-			w.serve(h)
-		},
-		Halt: func() {
-			<-ready
-			w.stop()
-		},
-	})
-	if err != nil {
-		abort()
-		return nil, fmt.Errorf("join run %s: %w", run, err)
+	w.schedule = newScheduler(options.Slots, func() { w.slots.Go(w.callAll) })
+	w.calling, w.abort = context.WithCancel(context.WithoutCancel(ctx))
+	w.discovering, w.stopJoining = context.WithCancel(w.calling)
+	if options.Only != "" {
+		if err := w.join(ctx, options.Only); err != nil {
+			w.abort()
+			return nil, err
+		}
 	}
-	limits := session.Terms().Limits
-	if limits.Concurrency == 0 {
-		limits.Concurrency = DefaultConcurrency
-	}
-	w.session, w.slots = session, limits.Concurrency
-	w.limiter = ratelimit.New(ratelimit.Limits{
-		Concurrency: limits.Concurrency, RequestsPerMinute: limits.RequestsPerMinute,
-		InputTokensPerMinute: limits.InputTokensPerMinute, OutputTokensPerMinute: limits.OutputTokensPerMinute,
-		Headroom: limits.Headroom,
-	})
-	close(ready)
-	for range w.slots {
-		w.calls.Go(w.callAll)
-	}
+	w.discovery.Go(func() { w.discover(w.discovering) })
 	return w, nil
 }
 
@@ -117,155 +103,49 @@ func name() string {
 	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6])
 }
 
-// serve takes a hand-out over and returns when there is room for another: enough is ready to keep every slot busy
-// while the next one is claimed.
-func (w *Worker) serve(h courier.HandOut) {
-	records := make([]*record, len(h.Requests))
-	for i := range h.Requests {
-		records[i] = &record{Request: h.Requests[i], handout: h.Number}
+// serving lists the runs that the worker serves.
+func (w *Worker) serving() []*run {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	runs := make([]*run, 0, len(w.runs))
+	for _, r := range w.runs {
+		runs = append(runs, r)
 	}
-	if !w.queue.push(false, records...) {
-		w.giveBack(records...)
-		return
-	}
-	w.queue.room(w.slots)
+	return runs
 }
 
-// callAll is one slot: it takes records as they become ready and makes one call for each.
-func (w *Worker) callAll() {
-	for w.mayCall() {
-		r := w.queue.next()
-		if r == nil {
-			return
-		}
-		w.attempt(r)
-	}
-}
-
-// mayCall waits while an outage is on or the worker's lease is stale, and reports whether there is more to do.
-func (w *Worker) mayCall() bool {
-	for {
-		var again <-chan time.Time
-		up := w.health.up()
-		if up == nil {
-			if w.session.MayCall() {
-				return true
-			}
-			again = time.After(time.Second)
-		}
-		select {
-		case <-up:
-		case <-again:
-		case <-w.stopped:
-			return false
-		}
-	}
-}
-
-// attempt makes one call for a record, when the limits admit it, and decides what becomes of the record.
-func (w *Worker) attempt(r *record) {
-	maxTokens := gjson.GetBytes(r.Body, "max_tokens").Int()
-	input, output := w.tokens.Estimate(len(r.Body), maxTokens)
-	permit, err := w.limiter.Admit(w.admitting, ratelimit.Cost{Requests: 1, Input: input, Output: output})
-	if err != nil {
-		w.giveBack(r)
-		return
-	}
-	// The wait may have been long: what allowed the call before it need not do so now.
-	if w.health.up() != nil || !w.session.MayCall() {
-		permit.Release()
-		if !w.queue.push(true, r) {
-			w.giveBack(r)
-		}
-		return
-	}
-	w.inFlight.Add(1)
-	w.made.Add(1)
-	if r.Calls++; r.Calls > 1 {
-		w.retries.Add(1)
-	}
-	w.session.Began(r.handout, r.Record)
-	crashpoint.Reach("calling")
-	reply := w.caller.Call(w.calling, r.Body)
-	crashpoint.Reach("answered")
-	w.inFlight.Add(-1)
-	var usage jobs.Usage
-	var stopReason, model string
-	if reply.Kind == messages.Answered {
-		stopReason, model, usage, _ = jobs.ReadMessage(reply.Message)
-		w.tokens.Learn(len(r.Body), usage.Input+usage.CacheWrite(), usage.Output)
-	}
-	permit.Settle(ratelimit.Cost{Requests: 1, Input: usage.Input + usage.CacheWrite(), Output: usage.Output})
-	w.conclude(r, &reply, stopReason, model, usage)
-}
-
-// giveBack returns records to the coordinator unanswered.
-func (w *Worker) giveBack(records ...*record) {
-	for _, r := range records {
-		w.returnRecord(r, time.Time{})
-	}
-}
-
-func (w *Worker) returnRecord(r *record, earliest time.Time) {
-	w.settleUnproven(r)
-	returned := &courier.Returned{
-		Record: r.Record, Digest: r.Digest, Attempts: r.Attempts, Calls: r.Calls, Refusals: r.Refusals, Earliest: earliest,
-	}
-	if blocked := w.blocked.Load(); blocked != nil {
-		returned.Blocked = *blocked
-	}
-	w.session.Deliver(courier.Delivery{Handout: r.handout, Returned: returned})
-}
-
-// Drain takes no more work, gives back what was not begun and waits for the calls in flight. Abort cuts it short.
+// Drain takes no more work, gives back at once what has not begun, waits for the calls in flight and leaves all runs.
+// The end of ctx is the end of the grace: it cuts the calls that are still in flight, as Abort does.
 func (w *Worker) Drain(ctx context.Context) {
 	w.drain.Do(func() {
-		w.session.StopClaiming()
-		w.stop()
-		w.calls.Wait()
-		w.session.Close(ctx)
+		w.stopJoining()
+		w.discovery.Wait()
+		cut := context.AfterFunc(ctx, w.abort)
+		defer cut()
+		var left sync.WaitGroup
+		for _, r := range w.serving() {
+			left.Go(func() { r.end(ctx) })
+		}
+		left.Wait()
+		w.watching.Wait()
+		w.schedule.close()
+		w.slots.Wait()
 		w.abort()
 	})
 }
 
-// stop makes sure that no more calls start and gives back all records that are not in flight.
-func (w *Worker) stop() {
-	w.stopCalls()
-	w.giveBack(w.queue.close()...)
-	w.giveBack(w.unpark()...)
+// outlasting is a context that ends so long after ctx.
+func outlasting(ctx context.Context, extra time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	last := time.AfterFunc(time.Hour, cancel)
+	last.Stop()
+	stop := context.AfterFunc(ctx, func() { last.Reset(extra) })
+	return longer, func() {
+		stop()
+		last.Stop()
+		cancel()
+	}
 }
 
 // Abort ends the calls in flight; their records go back. They may have been answered and billed.
 func (w *Worker) Abort() { w.abort() }
-
-// failingAfter is how long no call must succeed before that is worth telling: single failures are everyday.
-const failingAfter = 5 * time.Second
-
-// Stats say what a worker is doing.
-type Stats struct {
-	InFlight, Waiting int
-	Calls, Retries    int64
-	// Why says what calls are waiting for; empty when they are not.
-	Why string
-}
-
-// Stats reports what the worker is doing at the moment.
-func (w *Worker) Stats() Stats {
-	_, waiting := w.queue.sizes()
-	w.parkedMu.Lock()
-	waiting += len(w.parked)
-	w.parkedMu.Unlock()
-	s := Stats{InFlight: int(w.inFlight.Load()), Waiting: waiting, Calls: w.made.Load(), Retries: w.retries.Load()}
-	out, failing, _ := w.health.since()
-	state := w.limiter.State()
-	switch {
-	case out:
-		s.Why = fmt.Sprintf("the API has been failing since %s; probing it", failing.Local().Format(time.TimeOnly))
-	case !failing.IsZero() && time.Since(failing) >= failingAfter:
-		s.Why = fmt.Sprintf("the API has been failing since %s; trying again", failing.Local().Format(time.TimeOnly))
-	case state.Bound != ratelimit.BoundByNothing && state.Bound != ratelimit.BoundByConcurrency:
-		s.Why = state.Why()
-		s.Waiting += state.Waiting
-	}
-	return s
-}

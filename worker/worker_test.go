@@ -21,26 +21,28 @@ type api struct {
 	answer func(body string) messages.Reply
 
 	mu    sync.Mutex
-	calls []call
+	calls []made
 }
 
-type call struct {
+type made struct {
 	body string
 	at   time.Time
 }
 
 func (a *api) Call(_ context.Context, body []byte) messages.Reply {
 	a.mu.Lock()
-	a.calls = append(a.calls, call{string(body), time.Now()})
+	a.calls = append(a.calls, made{string(body), time.Now()})
 	a.mu.Unlock()
 	return a.answer(string(body))
 }
 
+func (*api) Close() {}
+
 // of lists the calls of requests that contain a text.
-func (a *api) of(text string) []call {
+func (a *api) of(text string) []made {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(a.calls), func(c call) bool { return !strings.Contains(c.body, text) })
+	return slices.DeleteFunc(slices.Clone(a.calls), func(c made) bool { return !strings.Contains(c.body, text) })
 }
 
 func answered() messages.Reply {
@@ -83,7 +85,9 @@ func start(t *testing.T, a *api, limits jobs.Limits, requests ...[]byte) *fleet 
 	if err != nil {
 		t.Fatal(err)
 	}
-	worker, err := Start(t.Context(), redis.Client(), "run", Options{Caller: a, Poll: 2 * time.Second})
+	worker, err := Start(t.Context(), redis.Client(), Options{
+		Only: "run", Caller: func(courier.Terms) (Caller, error) { return a, nil }, Poll: 2 * time.Second,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/batchwright/batchwright/jobs"
+	"github.com/batchwright/batchwright/jobs/courier"
 	"github.com/batchwright/batchwright/worker"
 	"github.com/batchwright/batchwright/worker/messages"
 	"github.com/batchwright/batchwright/worker/simulator"
@@ -15,12 +16,16 @@ import (
 type endpoint struct {
 	baseURL   string
 	client    *messages.Client
+	slots     int // calls at once
 	simulator *simulator.Server
 }
 
 // openEndpoint makes the client for a job's calls. A missing credential is a usage error that names its variable.
 func openEndpoint(ctx context.Context, job *jobs.Job, simulate bool, options simulator.Options) (*endpoint, error) {
-	e := &endpoint{baseURL: baseURL(job)}
+	e := &endpoint{baseURL: baseURL(job), slots: job.Limits.Concurrency}
+	if e.slots == 0 {
+		e.slots = worker.DefaultConcurrency
+	}
 	var secret messages.Secret
 	var err error
 	if simulate {
@@ -32,13 +37,9 @@ func openEndpoint(ctx context.Context, job *jobs.Job, simulate bool, options sim
 	} else if secret, err = messages.ReadSecret(os.Getenv, job.API.KeyEnv); err != nil {
 		return nil, usageError(err)
 	}
-	slots := job.Limits.Concurrency
-	if slots == 0 {
-		slots = worker.DefaultConcurrency
-	}
 	e.client, err = messages.New(messages.Options{
 		BaseURL: e.baseURL, Version: job.API.Version, Beta: job.API.Beta, Stream: job.API.Stream,
-		Timeout: job.API.Timeout, Secret: secret, MaxConns: slots, UserAgent: "batchwright/" + version(),
+		Timeout: job.API.Timeout, Secret: secret, MaxConns: e.slots, UserAgent: "batchwright/" + version(),
 	})
 	if err != nil {
 		e.close()
@@ -46,6 +47,9 @@ func openEndpoint(ctx context.Context, job *jobs.Job, simulate bool, options sim
 	}
 	return e, nil
 }
+
+// caller makes the calls of the only run that this process serves.
+func (e *endpoint) caller(courier.Terms) (worker.Caller, error) { return e.client, nil }
 
 func (e *endpoint) close() {
 	if e.client != nil {

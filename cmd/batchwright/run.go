@@ -142,8 +142,8 @@ func (f *runFlags) execute(ctx context.Context, run *coordinator.Run, calls *end
 	if err := run.Own(ctx, redis.Client(), coordinator.OwnOptions{Embedded: true}); err != nil {
 		return coordinator.Outcome{}, stopCause{}, err
 	}
-	calling, err := worker.Start(ctx, redis.Client(), run.ID(), worker.Options{
-		Caller: calls.client, Poll: 50 * time.Millisecond,
+	calling, err := worker.Start(ctx, redis.Client(), worker.Options{
+		Only: run.ID(), Caller: calls.caller, Slots: calls.slots, Poll: 50 * time.Millisecond,
 	})
 	if err != nil {
 		return coordinator.Outcome{}, stopCause{}, err

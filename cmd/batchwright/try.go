@@ -116,7 +116,9 @@ func (f *tryFlags) execute(ctx context.Context, try *coordinator.Try, calls *end
 	if err := try.Own(ctx, redis.Client()); err != nil {
 		return outcome, false, err
 	}
-	calling, err := worker.Start(ctx, redis.Client(), try.ID(), worker.Options{Caller: calls.client, Poll: 20 * time.Millisecond})
+	calling, err := worker.Start(ctx, redis.Client(), worker.Options{
+		Only: try.ID(), Caller: calls.caller, Slots: calls.slots, Poll: 20 * time.Millisecond,
+	})
 	if err != nil {
 		return outcome, false, err
 	}

@@ -60,7 +60,10 @@ func Example() {
 	if err := run.Own(ctx, redis.Client(), coordinator.OwnOptions{Embedded: true}); err != nil {
 		panic(err)
 	}
-	calls, err := worker.Start(ctx, redis.Client(), run.ID(), worker.Options{Caller: client, Poll: 10 * time.Millisecond})
+	calls, err := worker.Start(ctx, redis.Client(), worker.Options{
+		Only: run.ID(), Poll: 10 * time.Millisecond,
+		Caller: func(courier.Terms) (worker.Caller, error) { return client, nil },
+	})
 	if err != nil {
 		panic(err)
 	}

@@ -118,7 +118,10 @@ func (r *rig) run(stop func(ctx context.Context, run *coordinator.Run, w *worker
 		r.t.Fatal(err)
 	}
 	defer client.Close()
-	w, err := worker.Start(r.t.Context(), rdb, run.ID(), worker.Options{Caller: client, Poll: 5 * time.Millisecond})
+	w, err := worker.Start(r.t.Context(), rdb, worker.Options{
+		Only: run.ID(), Poll: 5 * time.Millisecond,
+		Caller: func(courier.Terms) (worker.Caller, error) { return client, nil },
+	})
 	if err != nil {
 		r.t.Fatal(err)
 	}

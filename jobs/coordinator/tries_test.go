@@ -67,7 +67,10 @@ func (r *rig) execute(try *coordinator.Try, show func(*worker.Worker, coordinato
 		r.t.Fatal(err)
 	}
 	defer client.Close()
-	w, err := worker.Start(r.t.Context(), embedded.Client(), try.ID(), worker.Options{Caller: client, Poll: 5 * time.Millisecond})
+	w, err := worker.Start(r.t.Context(), embedded.Client(), worker.Options{
+		Only: try.ID(), Poll: 5 * time.Millisecond,
+		Caller: func(courier.Terms) (worker.Caller, error) { return client, nil },
+	})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -1,0 +1,68 @@
+package worker
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/batchwright/batchwright/internal/crashpoint"
+	"github.com/batchwright/batchwright/jobs"
+	"github.com/batchwright/batchwright/ratelimit"
+	"github.com/batchwright/batchwright/worker/messages"
+)
+
+// callAll is one slot: it makes one call after the other until the worker is drained.
+func (w *Worker) callAll() {
+	for c := w.schedule.next(nil); c != nil; c = w.schedule.next(c) {
+		r := c.lane.run
+		r.session.Began(c.handout, c.Record)
+		r.attempt(c)
+	}
+}
+
+// attempt makes one call for a record and decides what becomes of the record.
+func (r *run) attempt(c *call) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.broke(c, p)
+		}
+	}()
+	r.made.Add(1)
+	if c.Calls++; c.Calls > 1 {
+		r.retries.Add(1)
+	}
+	crashpoint.Reach("calling")
+	reply := r.caller.Call(r.worker.calling, c.Body)
+	crashpoint.Reach("answered")
+	var usage jobs.Usage
+	var stopReason, model string
+	used := ratelimit.Cost{Requests: 1}
+	if reply.Kind == messages.Answered {
+		stopReason, model, usage, _ = jobs.ReadMessage(reply.Message)
+		used.Input, used.Output = usage.Input+usage.CacheWrite(), usage.Output
+		r.tokens.Learn(len(c.Body), used.Input, used.Output)
+		c.used = used
+	}
+	c.permit.Settle(used)
+	r.conclude(c.record, &reply, stopReason, model, usage)
+}
+
+// broke fails a record whose handling panicked, alone: the process and all other records go on. What the panic says may
+// hold a prompt or an answer, so only what the runtime says of itself is told.
+func (r *run) broke(c *call, p any) {
+	c.permit.Settle(ratelimit.Cost{Requests: 1})
+	what := fmt.Sprintf("panic of type %T", p)
+	if err, ok := p.(runtime.Error); ok {
+		what = err.Error()
+	}
+	slog.Error("handling a record broke; report this as a defect", slog.String("run", r.id),
+		slog.Int64("record", c.Record), slog.String("what", what), slog.String("stack", string(debug.Stack())))
+	if !c.flight.CompareAndSwap(c, nil) {
+		return // what becomes of it was decided before
+	}
+	c.Attempts++
+	r.deliver(c.record, &jobs.Result{
+		Status: jobs.Failed, Reason: jobs.ReasonPoison, Error: "the worker broke while it handled this record: " + what,
+	})
+}

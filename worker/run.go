@@ -1,0 +1,235 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/batchwright/batchwright/jobs"
+	"github.com/batchwright/batchwright/jobs/courier"
+	"github.com/batchwright/batchwright/ratelimit"
+	"github.com/batchwright/batchwright/worker/messages"
+)
+
+// closeWithin bounds how long a run that was left, or a drain whose grace is over, waits for Redis to take what is
+// pending.
+const closeWithin = 5 * time.Second
+
+// run is one run as this worker serves it.
+type run struct {
+	id      string
+	worker  *Worker
+	lane    lane
+	session session
+	terms   courier.Terms
+	caller  Caller
+	limiter *ratelimit.Limiter
+	tokens  ratelimit.Estimator
+	health  health
+	workers int // that share the run's limits, as last seen
+
+	admitting context.Context // of every wait for a call to start; ended when no more calls are to start
+	stopCalls context.CancelFunc
+	stopped   <-chan struct{} // done with admitting
+
+	refusal  atomic.Pointer[string] // what a person must do before this worker can make the run's calls
+	suspects sync.Once              // starts the goroutine that tries suspects
+	ended    sync.Once
+
+	probing  atomic.Bool
+	parkedMu sync.Mutex
+	parked   []*record // out of attempts, and waiting to know whether an outage is to blame
+
+	made    atomic.Int64 // calls
+	retries atomic.Int64 // of those, calls for a record that was called before
+	refused atomic.Int64 // in a row, by a rate limit
+}
+
+// join begins to serve a run.
+func (w *Worker) join(ctx context.Context, id string) error {
+	r := &run{id: id, worker: w, workers: 1}
+	r.admitting, r.stopCalls = context.WithCancel(w.calling)
+	r.stopped = r.admitting.Done()
+	joined := make(chan struct{})
+	session, err := w.source.join(ctx, id, joinOptions{
+		worker: w.name, poll: w.options.Poll, accept: r.accept,
+		serve: func(h courier.HandOut, alone bool) {
+			<-joined
+			r.serve(h, alone)
+		},
+	})
+	if err != nil {
+		r.stopCalls()
+		if r.caller != nil {
+			r.caller.Close()
+		}
+		return fmt.Errorf("join run %s: %w", id, err)
+	}
+	r.session = session
+	w.schedule.open(&r.lane)
+	r.shareLimits()
+	w.mu.Lock()
+	w.runs[id] = r
+	w.mu.Unlock()
+	close(joined)
+	w.watching.Go(func() {
+		select {
+		case <-session.Over():
+			w.leave(ctx, r)
+		case <-w.discovering.Done():
+		}
+	})
+	return nil
+}
+
+// accept prepares for a run's terms, or says why this worker can't serve them.
+func (r *run) accept(terms courier.Terms) error {
+	caller, err := r.worker.options.Caller(terms)
+	if err != nil {
+		return err //nolint:wrapcheck // it is shown as it is
+	}
+	r.terms, r.caller = terms, caller
+	r.limiter = ratelimit.New(share(terms.Limits, 1))
+	r.lane.run, r.lane.mayCall, r.lane.admit = r, r.mayCall, r.admit
+	r.lane.weight = 1
+	return nil
+}
+
+// share is a worker's part of a run's limits when so many share them: together never more than the limits, but for
+// one call at once and one a minute that each may have.
+func share(limits jobs.Limits, workers int) ratelimit.Limits {
+	part := func(limit int64) int64 {
+		if limit == 0 {
+			return 0 // no limit
+		}
+		return max(1, limit/int64(workers))
+	}
+	return ratelimit.Limits{
+		Concurrency:           int(part(int64(limits.Concurrency))),
+		RequestsPerMinute:     part(limits.RequestsPerMinute),
+		InputTokensPerMinute:  part(limits.InputTokensPerMinute),
+		OutputTokensPerMinute: part(limits.OutputTokensPerMinute),
+		Headroom:              limits.Headroom,
+	}
+}
+
+// shareLimits takes this worker's part of the run's limits as workers come and go.
+func (r *run) shareLimits() {
+	r.workers = max(1, r.session.Workers())
+	limits := share(r.terms.Limits, r.workers)
+	r.limiter.SetLimits(limits)
+	r.worker.schedule.limit(&r.lane, limits.Concurrency)
+}
+
+// leave gives up a run that is over. Calls in flight are finished: a coordinator that comes back finds their results.
+func (w *Worker) leave(ctx context.Context, r *run) {
+	grace, over := context.WithCancel(context.WithoutCancel(ctx))
+	over() // nobody waits for what Redis does not take soon
+	r.end(grace)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.runs, r.id)
+	w.calls += r.made.Load()
+	w.retries += r.retries.Load()
+}
+
+// end starts no more calls, gives back what has not begun, waits for the calls in flight, and then closes what serves
+// the run: Redis has until closeWithin after the end of grace to take what is pending.
+func (r *run) end(grace context.Context) {
+	r.ended.Do(func() {
+		r.session.StopClaiming()
+		r.stop()
+		r.lane.calls.Wait()
+		closing, cancel := outlasting(grace, closeWithin)
+		defer cancel()
+		r.session.Close(closing)
+		r.caller.Close()
+	})
+}
+
+// stop makes sure that no more calls start and gives back all records that are not in flight.
+func (r *run) stop() {
+	r.stopCalls()
+	r.giveBack(r.worker.schedule.shut(&r.lane)...)
+	r.giveBack(r.unpark()...)
+}
+
+// serve takes a hand-out over and returns when there is room for another: enough is ready to keep every slot busy
+// while the next one is claimed.
+func (r *run) serve(h courier.HandOut, alone bool) {
+	records := make([]*record, len(h.Requests))
+	for i := range h.Requests {
+		records[i] = &record{
+			Request: h.Requests[i], handout: h.Number, alone: alone,
+			maxTokens: gjson.GetBytes(h.Requests[i].Body, "max_tokens").Int(),
+		}
+	}
+	if alone {
+		r.suspects.Do(func() { r.worker.schedule.tend(&r.lane, r.trySuspects) })
+	}
+	if !r.worker.schedule.push(&r.lane, false, records...) {
+		r.giveBack(records...)
+		return
+	}
+	r.worker.schedule.room(&r.lane, r.slots())
+}
+
+// slots is how many calls of the run this worker can make at once.
+func (r *run) slots() int {
+	if most := r.limiter.State().Limits.Concurrency; most > 0 {
+		return min(most, r.worker.schedule.slots)
+	}
+	return r.worker.schedule.slots
+}
+
+// mayCall reports whether calls may start: the API is up, the worker's lease fresh and the run not paused.
+func (r *run) mayCall() bool { return r.health.up() == nil && r.session.MayCall() }
+
+// admit starts a call for a record as far as the run's limits go.
+func (r *run) admit(rec *record) (*ratelimit.Permit, ratelimit.Cost, time.Duration) {
+	cost := r.estimate(rec)
+	permit, _, wait := r.limiter.TryAdmit(cost)
+	return permit, cost, wait
+}
+
+func (r *run) estimate(rec *record) ratelimit.Cost {
+	input, output := r.tokens.Estimate(len(rec.Body), rec.maxTokens)
+	return ratelimit.Cost{Requests: 1, Input: input, Output: output}
+}
+
+// giveBack returns records to the coordinator unanswered.
+func (r *run) giveBack(records ...*record) {
+	for _, rec := range records {
+		r.returnRecord(rec, time.Time{})
+	}
+}
+
+func (r *run) returnRecord(rec *record, earliest time.Time) {
+	r.settleUnproven(rec)
+	returned := &courier.Returned{
+		Record: rec.Record, Digest: rec.Digest, Attempts: rec.Attempts, Calls: rec.Calls, Refusals: rec.Refusals,
+		Earliest: earliest,
+	}
+	if blocked := r.refusal.Load(); blocked != nil {
+		returned.Blocked = *blocked
+	}
+	rec.flight.Store(nil)
+	r.session.Deliver(courier.Delivery{Handout: rec.handout, Returned: returned})
+}
+
+// refuse withdraws this worker from a run whose calls it can't make until a person has acted.
+func (r *run) refuse(reply *messages.Reply) {
+	if !r.refusal.CompareAndSwap(nil, &reply.Remedy) {
+		return
+	}
+	// The remedy fits all accounts; what the API says names the model, the limit or the date.
+	slog.Warn("the API refuses all calls", slog.String("run", r.id), slog.String("answer", describe(reply)))
+	// Before the records go back, or they would come again at once.
+	r.session.Refuse(reply.Remedy)
+	r.stop()
+}
