@@ -52,6 +52,9 @@ type Limits struct {
 	OutputTokensPerMinute int64 `json:"output_tokens_per_minute,omitempty"`
 	// Headroom is the share (0 to 1) of each limit left for other users of the key.
 	Headroom float64 `json:"headroom,omitempty"`
+	// Weight is the run's share of a worker beside other runs, in tokens: one of weight 2 gets twice those of one of
+	// weight 1. 0 means 1.
+	Weight float64 `json:"weight,omitempty"`
 	// Budget is a hard bound on spend; 0 means none.
 	Budget Nanodollars `json:"budget_nusd,omitempty"`
 	// MaxFailed bounds failed records for exit code 0.

@@ -179,6 +179,7 @@ func (d *decoder) limits(n *node) Limits {
 		InputTokensPerMinute:  perMinute("input_tokens_per_minute"),
 		OutputTokensPerMinute: perMinute("output_tokens_per_minute"),
 		Headroom:              d.headroom(section.get("headroom")),
+		Weight:                d.weight(section.get("weight")),
 		Budget:                d.budget(section.get("budget_usd")),
 		MaxFailed:             d.tolerance(section.get("max_failed")),
 		MaxTime:               d.duration(section.get("max_time"), "limits.max_time"),

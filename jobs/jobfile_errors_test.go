@@ -73,7 +73,7 @@ var jobErrors = []struct {
 			"columns: {kep: []}\napi: {base-url: a, api_key: sk}\nretry: {attempts: 3}\n",
 		want: `job.yaml:8:3: unknown key "requests_per_min"; did you mean requests_per_minute?` + "\n" +
 			`job.yaml:9:3: unknown key "Headroom"; did you mean headroom?` + "\n" +
-			`job.yaml:10:3: unknown key "x"; limits has concurrency, requests_per_minute, input_tokens_per_minute, output_tokens_per_minute, headroom, budget_usd, max_failed, max_time` + "\n" +
+			`job.yaml:10:3: unknown key "x"; limits has concurrency, requests_per_minute, input_tokens_per_minute, output_tokens_per_minute, headroom, weight, budget_usd, max_failed, max_time` + "\n" +
 			`job.yaml:11:1: unknown key "concurrency"; did you mean limits.concurrency?` + "\n" +
 			`job.yaml:12:1: unknown key "model"; did you mean request.model?` + "\n" +
 			`job.yaml:13:1: unknown key "answers"; did you mean answer?` + "\n" +
@@ -85,7 +85,7 @@ var jobErrors = []struct {
 	},
 	{
 		name: "sections that are no maps", file: testJob + "limits: 5\nretry: [1]\napi: fast\ncolumns: a\nvars: [a]\n",
-		want: "job.yaml:7:9: limits must be a map of keys (concurrency, requests_per_minute, input_tokens_per_minute, output_tokens_per_minute, headroom, budget_usd, max_failed, max_time), not 5\n" +
+		want: "job.yaml:7:9: limits must be a map of keys (concurrency, requests_per_minute, input_tokens_per_minute, output_tokens_per_minute, headroom, weight, budget_usd, max_failed, max_time), not 5\n" +
 			"job.yaml:8:8: retry must be a map of keys (max_attempts), not a list\n" +
 			`job.yaml:9:6: api must be a map of keys (base_url, key_env, version, beta, stream, timeout), not the text "fast"` + "\n" +
 			`job.yaml:10:10: columns must be a map of keys (keep, add, prefix), not the text "a"` + "\n" +
@@ -114,6 +114,18 @@ var jobErrors = []struct {
 			"job.yaml:12:13: limits.max_time must be a time such as 90s, 10m or 1h30m, not 90\n" +
 			"job.yaml:13:23: retry.max_attempts must be at least 1, not 0\n" +
 			`job.yaml:14:5: id must be a text; put it in quotes: "7"`,
+	},
+	{
+		name: "a weight of nothing", file: testJob + "limits: {weight: 0}\n",
+		want: "job.yaml:7:18: limits.weight must be from 0.001 to 1000; other runs have 1 unless they say otherwise; it is 0",
+	},
+	{
+		name: "a weight below nothing", file: testJob + "limits: {weight: -1}\n",
+		want: "job.yaml:7:18: limits.weight must be from 0.001 to 1000; other runs have 1 unless they say otherwise; it is -1",
+	},
+	{
+		name: "a weight that is no number", file: testJob + "limits: {weight: 20%}\n",
+		want: `job.yaml:7:18: limits.weight must be a number such as 2 or 0.5, not the text "20%"`,
 	},
 	{
 		name: "more impossible limits",

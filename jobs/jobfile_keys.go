@@ -12,7 +12,7 @@ var jobKeys = map[string][]string{
 	"columns": {"keep", "add", "prefix"},
 	"limits": {
 		"concurrency", "requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute",
-		"headroom", "budget_usd", "max_failed", "max_time",
+		"headroom", "weight", "budget_usd", "max_failed", "max_time",
 	},
 	"retry": {"max_attempts"},
 	"api":   {"base_url", "key_env", "version", "beta", "stream", "timeout"},

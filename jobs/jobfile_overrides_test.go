@@ -67,7 +67,7 @@ func TestSetErrors(t *testing.T) {
 		{"request.messages.last=b", `--set request.messages.last: request.messages is a list: write a number from 0 to 1 in place of "last"`},
 		{"request.model.x=b", `--set request.model.x: request.model is the text "m", with nothing below it`},
 		{"limits={concurrency: 0}", "--set limits: limits.concurrency must be at least 1, not 0"},
-		{"limits={x: 1}", `--set limits: unknown key "x"; limits has concurrency, requests_per_minute, input_tokens_per_minute, output_tokens_per_minute, headroom, budget_usd, max_failed, max_time`},
+		{"limits={x: 1}", `--set limits: unknown key "x"; limits has concurrency, requests_per_minute, input_tokens_per_minute, output_tokens_per_minute, headroom, weight, budget_usd, max_failed, max_time`},
 		{"limits={concurrency: 1", "--set limits: not valid YAML: could not find flow mapping end token '}'"},
 		{"output=", "job.yaml: output is missing; add output: FILE, such as out/answers.jsonl"},
 		{"api.key=sk-secret", `--set api.key: unknown key "key"; a credential never stands in a job: name the variable that holds it in api.key_env`},

@@ -61,6 +61,7 @@ func TestLoadFull(t *testing.T) {
 			InputTokensPerMinute:  2_000_000,
 			OutputTokensPerMinute: 400_000,
 			Headroom:              0.2,
+			Weight:                2.5,
 			Budget:                25_500_000_000,
 			MaxFailed:             Tolerance{Share: 0.001},
 			MaxTime:               5 * time.Hour,

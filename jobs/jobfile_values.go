@@ -14,6 +14,8 @@ import (
 const (
 	maxName        = 100 // bytes; with what else goes into file names below the 255 that file systems allow
 	maxConcurrency = 100_000
+	minWeight      = 0.001
+	maxWeight      = 1000.0
 	maxCount       = math.MaxInt64
 )
 
@@ -143,6 +145,25 @@ func (d *decoder) headroom(n *node) float64 {
 		d.add(n.at, "limits.headroom must be a share of the limits such as 20%%, not %s", n.describe())
 	case value >= 1:
 		d.add(n.at, "limits.headroom must be under 100%%, or no call could start; it is %s", n.text)
+	default:
+		return value
+	}
+	return 0
+}
+
+// weight reads a run's share beside other runs; 0 when there is none.
+func (d *decoder) weight(n *node) float64 {
+	if !n.given() || n.kind == brokenNode {
+		return 0
+	}
+	text, ok := jsonNumber(n.text)
+	value, err := strconv.ParseFloat(text, 64)
+	switch {
+	case n.kind != numberNode || !ok || err != nil:
+		d.add(n.at, "limits.weight must be a number such as 2 or 0.5, not %s", n.describe())
+	case value < minWeight || value > maxWeight:
+		d.add(n.at, "limits.weight must be from %g to %g; other runs have 1 unless they say otherwise; it is %s",
+			minWeight, maxWeight, n.text)
 	default:
 		return value
 	}

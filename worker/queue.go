@@ -122,15 +122,8 @@ func (q *queue) nextSuspect(now time.Time) (*record, time.Time) {
 	return r, time.Time{}
 }
 
-// hasRoom reports whether the next hand-out may come: no more than low records are ready, and no suspect is.
-func (q *queue) hasRoom(low int) bool {
-	for _, r := range q.suspects {
-		if r.due.IsZero() {
-			return false
-		}
-	}
-	return len(q.again)+len(q.ready) <= low
-}
+// hasRoom reports whether the next hand-out may come: no more than low records could be tried.
+func (q *queue) hasRoom(low int) bool { return len(q.again)+len(q.ready)+len(q.suspects) <= low }
 
 // drop empties the queue and returns what it held.
 func (q *queue) drop() []*record {

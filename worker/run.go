@@ -31,15 +31,16 @@ type run struct {
 	limiter *ratelimit.Limiter
 	tokens  ratelimit.Estimator
 	health  health
-	workers int // that share the run's limits, as last seen
 
 	admitting context.Context // of every wait for a call to start; ended when no more calls are to start
 	stopCalls context.CancelFunc
 	stopped   <-chan struct{} // done with admitting
 
-	refusal  atomic.Pointer[string] // what a person must do before this worker can make the run's calls
-	suspects sync.Once              // starts the goroutine that tries suspects
-	ended    sync.Once
+	refusal   atomic.Pointer[string] // what a person must do before this worker can make the run's calls
+	suspects  sync.Once              // starts the goroutine that tries suspects
+	dismissed chan struct{}          // closed when the run is to be left
+	dismiss   func()                 // closes it
+	ended     sync.Once
 
 	probing  atomic.Bool
 	parkedMu sync.Mutex
@@ -52,15 +53,25 @@ type run struct {
 
 // join begins to serve a run.
 func (w *Worker) join(ctx context.Context, id string) error {
-	r := &run{id: id, worker: w, workers: 1}
+	r := &run{id: id, worker: w, dismissed: make(chan struct{})}
+	r.dismiss = sync.OnceFunc(func() { close(r.dismissed) })
 	r.admitting, r.stopCalls = context.WithCancel(w.calling)
 	r.stopped = r.admitting.Done()
-	joined := make(chan struct{})
-	session, err := w.source.join(ctx, id, joinOptions{
-		worker: w.name, poll: w.options.Poll, accept: r.accept,
-		serve: func(h courier.HandOut, alone bool) {
+	joined := make(chan struct{}) // the session is known
+	session, err := w.source.join(ctx, id, courier.SessionOptions{
+		Worker: w.name, Slots: w.options.Slots, Poll: w.options.Poll, Cipher: w.options.Cipher, Accept: r.accept,
+		Serve: func(h courier.HandOut) {
 			<-joined
-			r.serve(h, alone)
+			r.serve(h)
+		},
+		Halt: r.dismiss,
+		Report: func() courier.Report {
+			select {
+			case <-joined:
+				return r.report()
+			default:
+				return courier.Report{} // it has done nothing yet
+			}
 		},
 	})
 	if err != nil {
@@ -77,14 +88,28 @@ func (w *Worker) join(ctx context.Context, id string) error {
 	w.runs[id] = r
 	w.mu.Unlock()
 	close(joined)
-	w.watching.Go(func() {
-		select {
-		case <-session.Over():
-			w.leave(ctx, r)
-		case <-w.discovering.Done():
-		}
-	})
+	w.watching.Go(func() { w.watch(ctx, r) })
 	return nil
+}
+
+// watch leaves a run when it is over, when its coordinator stops, or when another one began and may have mended what
+// made this worker refuse it. A drain leaves it otherwise.
+func (w *Worker) watch(ctx context.Context, r *run) {
+	select {
+	case <-r.session.Over():
+	case <-r.dismissed:
+	case <-w.discovering.Done():
+		return
+	}
+	grace, over := context.WithCancel(context.WithoutCancel(ctx))
+	over() // nobody waits for what Redis does not take soon
+	r.end(grace)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.runs, r.id)
+	w.passed[r.id] = passedOver{until: time.Now().Add(rejoinAfter)}
+	w.calls += r.made.Load()
+	w.retries += r.retries.Load()
 }
 
 // accept prepares for a run's terms, or says why this worker can't serve them.
@@ -97,6 +122,9 @@ func (r *run) accept(terms courier.Terms) error {
 	r.limiter = ratelimit.New(share(terms.Limits, 1))
 	r.lane.run, r.lane.mayCall, r.lane.admit = r, r.mayCall, r.admit
 	r.lane.weight = 1
+	if terms.Limits.Weight > 0 {
+		r.lane.weight = terms.Limits.Weight
+	}
 	return nil
 }
 
@@ -120,26 +148,14 @@ func share(limits jobs.Limits, workers int) ratelimit.Limits {
 
 // shareLimits takes this worker's part of the run's limits as workers come and go.
 func (r *run) shareLimits() {
-	r.workers = max(1, r.session.Workers())
-	limits := share(r.terms.Limits, r.workers)
+	limits := share(r.terms.Limits, r.session.Workers())
 	r.limiter.SetLimits(limits)
 	r.worker.schedule.limit(&r.lane, limits.Concurrency)
 }
 
-// leave gives up a run that is over. Calls in flight are finished: a coordinator that comes back finds their results.
-func (w *Worker) leave(ctx context.Context, r *run) {
-	grace, over := context.WithCancel(context.WithoutCancel(ctx))
-	over() // nobody waits for what Redis does not take soon
-	r.end(grace)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.runs, r.id)
-	w.calls += r.made.Load()
-	w.retries += r.retries.Load()
-}
-
-// end starts no more calls, gives back what has not begun, waits for the calls in flight, and then closes what serves
-// the run: Redis has until closeWithin after the end of grace to take what is pending.
+// end starts no more calls, gives back what has not begun, waits for the calls in flight, whose results a coordinator
+// that comes back can use, and then closes what serves the run: Redis has until closeWithin after the end of grace to
+// take what is pending.
 func (r *run) end(grace context.Context) {
 	r.ended.Do(func() {
 		r.session.StopClaiming()
@@ -161,15 +177,15 @@ func (r *run) stop() {
 
 // serve takes a hand-out over and returns when there is room for another: enough is ready to keep every slot busy
 // while the next one is claimed.
-func (r *run) serve(h courier.HandOut, alone bool) {
+func (r *run) serve(h courier.HandOut) {
 	records := make([]*record, len(h.Requests))
 	for i := range h.Requests {
 		records[i] = &record{
-			Request: h.Requests[i], handout: h.Number, alone: alone,
+			Request: h.Requests[i], handout: h.Number, alone: h.Alone,
 			maxTokens: gjson.GetBytes(h.Requests[i].Body, "max_tokens").Int(),
 		}
 	}
-	if alone {
+	if h.Alone {
 		r.suspects.Do(func() { r.worker.schedule.tend(&r.lane, r.trySuspects) })
 	}
 	if !r.worker.schedule.push(&r.lane, false, records...) {

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -12,64 +11,43 @@ import (
 // session is a worker's part in one run, as courier.Session has it.
 type session interface {
 	MayCall() bool
+	Paused() bool
+	Workers() int
+	Over() <-chan struct{}
 	Began(n courier.Number, record int64)
 	Deliver(d courier.Delivery)
 	Flushed(ctx context.Context) error
 	Refuse(why string)
-	Workers() int
 	StopClaiming()
-	Over() <-chan struct{}
 	Close(ctx context.Context)
 }
 
-// joinOptions are what a worker brings to a run that it joins.
-type joinOptions struct {
-	worker string
-	poll   time.Duration
-	accept func(courier.Terms) error
-	serve  func(h courier.HandOut, alone bool)
-}
-
-// source is where a worker finds runs; courier over Redis outside of tests.
+// source is where a worker finds runs: a Redis.
 type source interface {
-	// runs lists the ids of the runs that have a coordinator.
+	// runs lists the ids of the runs that coordinators have announced.
 	runs(ctx context.Context) ([]string, error)
-	// join begins to serve a run; accept sees its terms before anything is claimed.
-	join(ctx context.Context, run string, o joinOptions) (session, error)
+	// join begins to serve a run.
+	join(ctx context.Context, run string, o courier.SessionOptions) (session, error)
+	// epoch is that of a run's coordinator.
+	epoch(ctx context.Context, run string) (uint32, error)
 }
 
-// onRedis is the source that courier makes of a Redis.
+// onRedis finds runs as courier keeps them.
 type onRedis struct{ rdb redis.UniversalClient }
 
-func (o onRedis) runs(context.Context) ([]string, error) { return nil, nil }
+func (o onRedis) runs(ctx context.Context) ([]string, error) {
+	return courier.Runs(ctx, o.rdb) //nolint:wrapcheck // it says what could not be done
+}
 
-func (o onRedis) join(ctx context.Context, run string, options joinOptions) (session, error) {
-	accepted := make(chan struct{})
-	s, err := courier.Join(ctx, o.rdb, run, courier.SessionOptions{
-		Worker: options.worker, Poll: options.poll,
-		Serve: func(h courier.HandOut) {
-			<-accepted
-			options.serve(h, false)
-		},
-	})
+func (o onRedis) join(ctx context.Context, run string, options courier.SessionOptions) (session, error) {
+	s, err := courier.Join(ctx, o.rdb, run, options)
 	if err != nil {
 		return nil, err
 	}
-	if err := options.accept(s.Terms()); err != nil {
-		s.StopClaiming()
-		close(accepted)
-		s.Close(ctx)
-		return nil, err
-	}
-	close(accepted)
-	return onePart{s}, nil
+	return s, nil
 }
 
-// onePart is a session of the only worker of a run.
-type onePart struct{ *courier.Session }
-
-func (onePart) Began(courier.Number, int64)   {}
-func (onePart) Flushed(context.Context) error { return nil }
-func (onePart) Refuse(string)                 {}
-func (onePart) Workers() int                  { return 1 }
-func (onePart) Over() <-chan struct{}         { return nil }
+func (o onRedis) epoch(ctx context.Context, run string) (uint32, error) {
+	terms, err := courier.ReadTerms(ctx, o.rdb, run)
+	return terms.Epoch, err
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/batchwright/batchwright/jobs/courier"
 	"github.com/batchwright/batchwright/ratelimit"
 )
 
@@ -52,6 +53,12 @@ func (w *Worker) Runs() map[string]Stats {
 	return runs
 }
 
+// report is what the coordinator and people on other machines are told.
+func (r *run) report() courier.Report {
+	s := r.stats()
+	return courier.Report{InFlight: s.InFlight, Waiting: s.Waiting, Why: s.Why}
+}
+
 func (r *run) stats() Stats {
 	schedule := r.worker.schedule
 	schedule.mu.Lock()
@@ -66,6 +73,9 @@ func (r *run) stats() Stats {
 	out, failing, _ := r.health.since()
 	state := r.limiter.State()
 	switch {
+	case r.session.Paused():
+		s.Why = "paused"
+		s.Waiting += ready
 	case out:
 		s.Why = fmt.Sprintf("the API has been failing since %s; probing it", failing.Local().Format(time.TimeOnly))
 		s.Waiting += ready

@@ -38,6 +38,8 @@ type Options struct {
 	// Slots is the number of calls at once, over all runs. Calls that have been in flight for 30 s take no slot from
 	// other runs, so at most twice as many are made when some hang. Default DefaultConcurrency.
 	Slots int
+	// Cipher decrypts prompts and encrypts answers; nil when they travel plain.
+	Cipher *courier.Cipher
 	// Poll is how often an idle worker looks for work of a run; default as courier.SessionOptions.
 	Poll time.Duration
 }
@@ -61,11 +63,8 @@ type Worker struct {
 
 	mu             sync.Mutex
 	runs           map[string]*run
+	passed         map[string]passedOver
 	calls, retries int64 // of the runs that were left
-
-	// Of the discovery goroutine alone.
-	passed      map[string]passedOver
-	unreachable bool
 }
 
 // Start serves runs until Drain or Abort. With Only it has joined the run when it returns.

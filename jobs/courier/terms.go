@@ -43,7 +43,11 @@ type Terms struct {
 	Key string `json:"key,omitempty"`
 }
 
-// readTerms reads the terms of a run that has a coordinator.
+// ReadTerms reads the terms of a run. ErrNoRun when it has no coordinator now, ErrFormat when they are another version's.
+func ReadTerms(ctx context.Context, rdb redis.UniversalClient, run string) (Terms, error) {
+	return readTerms(ctx, rdb, keys{run})
+}
+
 func readTerms(ctx context.Context, rdb redis.UniversalClient, k keys) (Terms, error) {
 	var terms Terms
 	values, err := rdb.MGet(ctx, k.terms(), k.owner()).Result()
