@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"github.com/batchwright/batchwright/jobs"
@@ -24,6 +25,8 @@ import (
 // runFlags are those of the run command beside the job's own.
 type runFlags struct {
 	jobFlags
+	redisFlags
+	noWorker               bool
 	fresh, acceptFailures, strict, yes bool
 	quiet, asJSON                      bool
 	summaryFile, logFormat             string
@@ -39,11 +42,15 @@ func newRunCommand() *cobra.Command {
 		Long: `Run a job to its end. Stopped at any moment, by Ctrl-C, kill -9 or a power cut, the same command continues
 where it stopped: answers that are on disk are never paid for again.
 
+Alone it is one process that needs nothing else. With --redis, or BATCHWRIGHT_REDIS set, it hands the work out to all
+workers on that Redis ("batchwright worker") and works itself as well, unless --no-worker is given.
+
 Exit codes: 0 complete · 1 failed · 2 usage or job file · 3 complete, with more failed records than
 limits.max_failed · 4 blocked until a person acts · 5 another process runs this job · 6 the job changed since
 the run began · 7 out of limits.max_time · 130, 143 interrupted.`,
 		Example: `  batchwright run examples/classify/job.yaml --simulate
   batchwright run nightly.yaml --var date=2026-11-22
+  batchwright run nightly.yaml --redis redis://queue:6379 --no-worker
   batchwright run reviews.jsonl -o out.jsonl --model claude-haiku-4-5-20251001 --prompt 'Is this positive? {{.text}}'`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := f.checkSimulatorFlags(c.Flags()); err != nil {
@@ -53,7 +60,9 @@ the run began · 7 out of limits.max_time · 130, 143 interrupted.`,
 		},
 	}
 	flags := command.Flags()
-	f.add(flags)
+	f.jobFlags.add(flags)
+	f.redisFlags.add(flags)
+	flags.BoolVar(&f.noWorker, "no-worker", false, "make no calls in this process: workers on --redis make them; needs no credential")
 	flags.BoolVar(&f.fresh, "fresh", false, "set an earlier run of this job aside and begin anew")
 	flags.BoolVar(&f.acceptFailures, "accept-failures", false, "go on although the first records were all refused alike")
 	flags.BoolVar(&f.strict, "strict", false, "refuse input with records that can't be read or asked before any call")
@@ -81,9 +90,19 @@ func (f *runFlags) run(ctx context.Context, args []string, stdout io.Writer) err
 	if err != nil {
 		return err
 	}
-	calls, err := openEndpoint(ctx, job, f.simulated, f.simulator)
-	if err != nil {
-		return err
+	fleet := f.given(os.Getenv)
+	if f.noWorker && !fleet {
+		return usageError(errors.New("--no-worker leaves the calls to workers on a Redis: give --redis URL or set " + redisEnv))
+	}
+	if f.noWorker && f.simulated {
+		return usageError(errors.New("--simulate simulates the API in this process, for a worker in it: leave out --no-worker, " +
+			"or start batchwright simulate and give its address as api.base_url"))
+	}
+	calls := &endpoint{baseURL: baseURL(job), slots: worker.DefaultConcurrency}
+	if !f.noWorker {
+		if calls, err = openEndpoint(ctx, job, f.simulated, f.simulator); err != nil {
+			return err
+		}
 	}
 	defer calls.close()
 	lock, err := lockState(ctx, state, f.waitLock)
@@ -91,17 +110,12 @@ func (f *runFlags) run(ctx context.Context, args []string, stdout io.Writer) err
 		return err
 	}
 	defer lock.Unlock() //nolint:errcheck // the process ends
-	slots := job.Limits.Concurrency
-	if slots == 0 {
-		slots = worker.DefaultConcurrency
-	}
 	definition, err := f.definition(args)
 	if err != nil {
 		return err
 	}
 	run, err := coordinator.Prepare(ctx, coordinator.Options{
-		// Enough that no slot runs dry between two hand-outs, and no more than memory should hold.
-		Job: job, State: state, Definition: definition, BaseURL: calls.baseURL, Window: coordinator.WindowFor(slots), Simulated: f.simulated,
+		Job: job, State: state, Definition: definition, BaseURL: calls.baseURL, Window: coordinator.WindowFor(calls.slots), Simulated: f.simulated,
 		Fresh: f.fresh, AcceptFailures: f.acceptFailures, Strict: f.strict,
 	})
 	if err != nil {
@@ -131,22 +145,30 @@ type stopCause struct {
 	timeout bool
 }
 
-// execute runs coordinator, worker and Redis in this process until the run ends or is told to stop.
+// execute coordinates the run until it ends or is told to stop, and works for it in this process unless workers elsewhere
+// are to do all.
 func (f *runFlags) execute(ctx context.Context, run *coordinator.Run, calls *endpoint, job *jobs.Job,
 	screen *progress, log *slog.Logger,
 ) (coordinator.Outcome, stopCause, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	redis := courier.StartEmbedded()
-	defer redis.Close() //nolint:errcheck // it holds nothing that is needed
-	if err := run.Own(ctx, redis.Client(), coordinator.OwnOptions{Embedded: true}); err != nil {
-		return coordinator.Outcome{}, stopCause{}, err
-	}
-	calling, err := worker.Start(ctx, redis.Client(), worker.Options{
-		Only: run.ID(), Caller: calls.caller, Slots: calls.slots, Poll: 50 * time.Millisecond,
-	})
+	rdb, cipher, err := f.courier(ctx)
 	if err != nil {
-		return coordinator.Outcome{}, stopCause{}, err
+		return coordinator.Outcome{}, stopCause{}, errors.Join(err, run.Close())
+	}
+	defer rdb.Close() //nolint:errcheck // what it holds is needed no more, or is for others
+	embedded := !f.given(os.Getenv)
+	if err := run.Own(ctx, rdb, coordinator.OwnOptions{Embedded: embedded, Cipher: cipher}); err != nil {
+		return coordinator.Outcome{}, stopCause{}, errors.Join(err, run.Close())
+	}
+	calling := local(nobody{})
+	if !f.noWorker {
+		calling, err = worker.Start(ctx, rdb, worker.Options{
+			Only: run.ID(), Caller: calls.caller, Slots: calls.slots, Poll: pollOf(embedded), Cipher: cipher,
+		})
+		if err != nil {
+			return coordinator.Outcome{}, stopCause{}, err
+		}
 	}
 	var cause stopCause
 	watching, done := make(chan struct{}), make(chan struct{})
@@ -166,17 +188,59 @@ func (f *runFlags) execute(ctx context.Context, run *coordinator.Run, calls *end
 	<-showing
 	close(watching)
 	<-done
-	// Calls of which no result came count as well.
-	made := calling.Stats()
-	outcome.Tally.Calls = outcome.Before.Calls + made.Calls
-	outcome.Tally.Retries = outcome.Before.Retries + made.Retries
+	if embedded {
+		// Calls of which no result came count as well.
+		made := calling.Stats()
+		outcome.Tally.Calls = outcome.Before.Calls + made.Calls
+		outcome.Tally.Retries = outcome.Before.Retries + made.Retries
+	}
 	return outcome, cause, err
+}
+
+// local is the worker in this process.
+type local interface {
+	Drain(ctx context.Context)
+	Abort()
+	Stats() worker.Stats
+}
+
+// nobody is the worker of a process that only coordinates.
+type nobody struct{}
+
+func (nobody) Drain(context.Context) {}
+func (nobody) Abort()                {}
+func (nobody) Stats() worker.Stats   { return worker.Stats{} }
+
+// courier reaches the fleet's Redis, or starts one in this process.
+func (f *runFlags) courier(ctx context.Context) (redis.UniversalClient, *courier.Cipher, error) {
+	if f.given(os.Getenv) {
+		return f.connect(ctx, os.Getenv)
+	}
+	embedded := courier.StartEmbedded()
+	return embeddedClient{embedded.Client(), embedded}, nil, nil
+}
+
+// embeddedClient ends the Redis in this process with its client.
+type embeddedClient struct {
+	redis.UniversalClient
+	server *courier.Embedded
+}
+
+// Close ends client and server.
+func (e embeddedClient) Close() error { return e.server.Close() }
+
+// pollOf is how often an idle worker looks for work: nobody else has to answer a Redis in the process.
+func pollOf(embedded bool) time.Duration {
+	if embedded {
+		return 50 * time.Millisecond
+	}
+	return 0
 }
 
 // watch stops the run at a signal or when its time is over: first so that calls in flight are finished, at a second
 // signal at once.
 func (f *runFlags) watch(ctx context.Context, ended <-chan struct{}, maxTime time.Duration, run *coordinator.Run,
-	calling *worker.Worker, cancel context.CancelFunc,
+	calling local, cancel context.CancelFunc,
 ) stopCause {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/batchwright/batchwright/jobs/courier"
+	"github.com/batchwright/batchwright/worker"
+	"github.com/batchwright/batchwright/worker/messages"
+)
+
+// workerFlags are those of the worker command.
+type workerFlags struct {
+	redisFlags
+	baseURLs         []string
+	keyEnv           string
+	concurrency      int
+	grace            time.Duration
+	logFormat        string
+	longest          time.Duration // timeout of a call of the runs that were joined
+	longestMu        sync.Mutex
+	secret           messages.Secret
+}
+
+func newWorkerCommand() *cobra.Command {
+	f := &workerFlags{}
+	command := &cobra.Command{
+		Use:   "worker --redis URL",
+		Short: "Make calls for any run on a Redis",
+		Long: `Make calls for all runs that have a coordinator on this Redis ("batchwright run JOB --redis URL"), as they come and
+go. A worker needs Redis and a credential, and neither input nor output. Start as many as you like, stop them at any time.
+
+The credential is read from ANTHROPIC_API_KEY, or from the variable that --key-env names, or from the file that the
+variable with _FILE after its name names. It is sent only to https://api.anthropic.com, or to the addresses given with
+--base-url or ANTHROPIC_BASE_URL: never to one that came through Redis.
+
+SIGTERM or Ctrl-C: calls in flight are finished, for --grace at most, and all else is given back at once. A second
+signal ends the calls.`,
+		Example: `  export BATCHWRIGHT_REDIS=redis://queue:6379
+  batchwright worker
+  batchwright worker --concurrency 256 --base-url https://gateway.example/v1-proxy --key-env GATEWAY_KEY`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return f.run(c.Context()) },
+	}
+	flags := command.Flags()
+	f.redisFlags.add(flags)
+	flags.IntVar(&f.concurrency, "concurrency", worker.DefaultConcurrency, "calls at once, over all runs")
+	flags.DurationVar(&f.grace, "grace", 0, "how long calls in flight may take to end after SIGTERM (default the longest call timeout of its runs, and 30s)")
+	flags.StringArrayVar(&f.baseURLs, "base-url", nil, "`URL` of an API that the credential may be sent to; repeatable")
+	flags.StringVar(&f.keyEnv, "key-env", "", "`VARIABLE` that holds the credential (default ANTHROPIC_API_KEY, then ANTHROPIC_AUTH_TOKEN)")
+	flags.StringVar(&f.logFormat, "log-format", "text", "format of the log: text or json")
+	return command
+}
+
+func (f *workerFlags) run(ctx context.Context) error {
+	log, err := newLogger(os.Stderr, f.logFormat)
+	if err != nil {
+		return usageError(err)
+	}
+	slog.SetDefault(log)
+	if f.concurrency < 1 {
+		return usageError(fmt.Errorf("--concurrency %d: a worker makes at least one call at once", f.concurrency))
+	}
+	if len(f.baseURLs) == 0 {
+		f.baseURLs = []string{defaultBaseURL(os.Getenv)}
+	}
+	if f.secret, err = messages.ReadSecret(os.Getenv, f.keyEnv); err != nil {
+		return usageError(err)
+	}
+	rdb, cipher, err := f.connect(ctx, os.Getenv)
+	if err != nil {
+		return err
+	}
+	defer rdb.Close() //nolint:errcheck // the process ends
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	w, err := worker.Start(ctx, rdb, worker.Options{Caller: f.caller, Slots: f.concurrency, Cipher: cipher})
+	if err != nil {
+		return err
+	}
+	slog.InfoContext(ctx, "worker ready", slog.Int("concurrency", f.concurrency), slog.String("base_urls", strings.Join(f.baseURLs, " ")))
+	<-signals
+	grace := f.graceNow()
+	slog.InfoContext(ctx, "draining: calls in flight are being finished; a second signal ends them at once",
+		slog.Duration("grace", grace))
+	draining, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		w.Drain(draining)
+	}()
+	select {
+	case <-drained:
+		return nil
+	case <-signals:
+	case <-draining.Done():
+		slog.WarnContext(ctx, "the grace is over: ending calls in flight")
+	}
+	w.Abort()
+	<-drained
+	return nil
+}
+
+// caller makes the caller for a run, whose terms came through Redis: the credential goes nowhere that this process was
+// not started with.
+func (f *workerFlags) caller(terms courier.Terms) (worker.Caller, error) {
+	if !slices.ContainsFunc(f.baseURLs, func(url string) bool { return sameURL(url, terms.BaseURL) }) {
+		return nil, fmt.Errorf("its calls go to %q, and this worker sends its credential only to %s: to serve the run start a worker "+
+			"with --base-url and that address", terms.BaseURL, strings.Join(f.baseURLs, ", "))
+	}
+	f.longestMu.Lock()
+	f.longest = max(f.longest, terms.Timeout)
+	f.longestMu.Unlock()
+	return messages.New(messages.Options{
+		BaseURL: terms.BaseURL, Version: terms.APIVersion, Beta: terms.Beta, Stream: terms.Stream, Timeout: terms.Timeout,
+		Secret: f.secret, MaxConns: 2 * f.concurrency, UserAgent: "batchwright/" + version(),
+	})
+}
+
+// graceNow is how long a drain may take.
+func (f *workerFlags) graceNow() time.Duration {
+	if f.grace > 0 {
+		return f.grace
+	}
+	f.longestMu.Lock()
+	defer f.longestMu.Unlock()
+	return f.longest + 30*time.Second
+}
+
+// sameURL compares addresses but for a slash at their end.
+func sameURL(a, b string) bool { return strings.TrimRight(a, "/") == strings.TrimRight(b, "/") }
