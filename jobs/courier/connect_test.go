@@ -44,7 +44,6 @@ func TestConnect(t *testing.T) {
 		{"single", single(redistest.Options{})},
 		{"password", single(redistest.Options{Password: "p@ss/w?rd#%:"})},
 		{"user", single(redistest.Options{User: "app", Password: "secret"})},
-		{"user with no more rights than needed", single(redistest.Options{User: "app", Password: "secret", Rights: courier.UserRights})},
 		{"TLS with an authority of one's own and client certificates", single(redistest.Options{TLS: true, TLSClients: true, Password: "secret"})},
 		{"Valkey", single(redistest.Options{Program: "valkey-server"})},
 		{"socket", func(t *testing.T) courier.Address {
@@ -65,7 +64,7 @@ func TestConnect(t *testing.T) {
 			if warnings, err := courier.Check(t.Context(), rdb); err != nil || len(warnings) > 0 {
 				t.Errorf("check: %q, %v", warnings, err)
 			}
-			if err := rdb.Set(t.Context(), "bw:key", "x", 0).Err(); err != nil {
+			if err := rdb.Set(t.Context(), "key", "x", 0).Err(); err != nil {
 				t.Error(err)
 			}
 		})
@@ -158,9 +157,6 @@ func TestCheckErrors(t *testing.T) {
 		{"wrong user", redistest.Options{User: "app", Password: "secret"}, func(s *redistest.Server) courier.Address {
 			return courier.Address{URL: "redis://ape:hunter2@" + s.Addr}
 		}, "user or password of its address are wrong", 0},
-		{"no rights", redistest.Options{User: "app", Password: "secret", Rights: "~bw:* +@all -@dangerous"}, func(s *redistest.Server) courier.Address {
-			return courier.Address{URL: s.URL}
-		}, "give its user the rights ~bw:* ~asynq:*", 0},
 		{"plain to TLS", redistest.Options{TLS: true}, func(s *redistest.Server) courier.Address {
 			return courier.Address{URL: "redis://" + s.Addr}
 		}, "write rediss:// for redis://", 0},

@@ -3,6 +3,7 @@ package courier_test
 import (
 	"errors"
 	"fmt"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 	"github.com/batchwright/batchwright/jobs/courier/redistest"
 )
 
-// onBoth runs a test on the embedded Redis and on a real one.
+// onBoth runs a test on the embedded Redis and on a real one, and on Valkey where it is in the PATH.
 func onBoth(t *testing.T, test func(t *testing.T, rdb redis.UniversalClient)) {
 	t.Helper()
 	t.Run("embedded", func(t *testing.T) {
@@ -26,6 +27,13 @@ func onBoth(t *testing.T, test func(t *testing.T, rdb redis.UniversalClient)) {
 	t.Run("redis-server", func(t *testing.T) {
 		t.Parallel()
 		test(t, redistest.Start(t))
+	})
+	if _, err := exec.LookPath("valkey-server"); err != nil {
+		return
+	}
+	t.Run("valkey-server", func(t *testing.T) {
+		t.Parallel()
+		test(t, redistest.StartServer(t, redistest.Options{Program: "valkey-server"}).Client)
 	})
 }
 

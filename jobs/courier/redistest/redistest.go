@@ -23,10 +23,8 @@ type Options struct {
 	MaxMemory string
 	// Policy is what happens at MaxMemory. Default noeviction.
 	Policy string
-	// User is an ACL user; the default user is then off.
+	// User is an ACL user who may do everything; the default user is then off.
 	User string
-	// Rights are the rules of User. Default everything.
-	Rights string
 	// Password is that of User, or of the default user.
 	Password string
 	// TLS makes the TCP port speak TLS alone, with a certificate for 127.0.0.1 and localhost. The socket stays plain.

@@ -129,11 +129,7 @@ func (s *Server) config(o Options, port string) string {
 	switch {
 	case o.User != "":
 		set("user", "default", "off")
-		rights := o.Rights
-		if rights == "" {
-			rights = "~* &* +@all"
-		}
-		set("user", append([]string{o.User, "on", ">" + o.Password}, strings.Fields(rights)...)...)
+		set("user", o.User, "on", ">"+o.Password, "~*", "&*", "+@all")
 	case o.Password != "":
 		set("requirepass", o.Password)
 	}
