@@ -26,7 +26,7 @@ import (
 type runFlags struct {
 	jobFlags
 	redisFlags
-	noWorker               bool
+	noWorker                           bool
 	fresh, acceptFailures, strict, yes bool
 	quiet, asJSON                      bool
 	summaryFile, logFormat             string

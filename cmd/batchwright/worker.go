@@ -22,14 +22,14 @@ import (
 // workerFlags are those of the worker command.
 type workerFlags struct {
 	redisFlags
-	baseURLs         []string
-	keyEnv           string
-	concurrency      int
-	grace            time.Duration
-	logFormat        string
-	longest          time.Duration // timeout of a call of the runs that were joined
-	longestMu        sync.Mutex
-	secret           messages.Secret
+	baseURLs    []string
+	keyEnv      string
+	concurrency int
+	grace       time.Duration
+	logFormat   string
+	longest     time.Duration // timeout of a call of the runs that were joined
+	longestMu   sync.Mutex
+	secret      messages.Secret
 }
 
 func newWorkerCommand() *cobra.Command {
