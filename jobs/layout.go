@@ -136,15 +136,23 @@ func (l *Layout) Check(rec *Record) string {
 }
 
 // Row appends the output row of a record: the kept columns as they came, then the added ones. A column that the
-// record does not have is left out when all are kept, and null when columns.keep names it.
+// record does not have is left out when all are kept, and null when columns.keep names it; one that Check refuses is
+// left out.
 func (l *Layout) Row(rec *Record, res *Result, row []Member) []Member {
 	if l.batches {
 		return batchRow(row, rec, res)
 	}
 	switch {
 	case rec.Problem != "":
-	case l.keep == nil:
+	case l.keep == nil && l.Check(rec) == "":
 		row = append(row, rec.Fields...)
+	case l.keep == nil:
+		// A row can't have two columns of one name; the record failed for it.
+		for i := range rec.Fields {
+			if !l.isAdded[rec.Fields[i].Name] {
+				row = append(row, rec.Fields[i])
+			}
+		}
 	default:
 		for _, name := range l.keep {
 			raw, ok := rec.Get(name)

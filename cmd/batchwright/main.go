@@ -59,7 +59,7 @@ and gives back a file of answers: every record once, in input order, whatever cr
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
 	root.AddCommand(newRunCommand(), newPlanCommand(), newTryCommand(), newShowCommand(), newExportCommand(),
-		newRemoveCommand(), newWorkerCommand(), newSimulateCommand())
+		newVerifyCommand(), newRemoveCommand(), newWorkerCommand(), newSimulateCommand())
 	return root
 }
 

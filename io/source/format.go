@@ -71,8 +71,9 @@ func extensionOf(path string) (string, Compression) {
 	return filepath.Ext(name), ""
 }
 
-// inspect finds out what a file is: by its name, and where that says nothing by how it starts.
-func inspect(path string) (File, error) {
+// FileAt finds out what a file is: by its name, and where that says nothing by how it starts. It looks at both ends of
+// the file and reads no record.
+func FileAt(path string) (File, error) {
 	about, err := os.Stat(path) // before it is opened: a pipe would wait for its writer
 	if err != nil {
 		return File{}, fmt.Errorf("look at file: %w", err)

@@ -46,7 +46,7 @@ func Resolve(dir string, inputs []string) (Files, error) {
 					input, path, earlier)
 			}
 			named[path] = input
-			file, err := inspect(path)
+			file, err := FileAt(path)
 			if err != nil {
 				return nil, fmt.Errorf("input %q: %w", input, err)
 			}

@@ -32,7 +32,9 @@ type Manifest struct {
 	Batches       bool         `json:"batches,omitempty"` // the input is in the Message Batches format
 	Output        string       `json:"output"`            // absolute path; a folder when it ends in a slash
 	Format        sink.Format  `json:"format"`
-	OutputColumns string       `json:"output_columns"` // for people: id and columns of the job
+	OutputColumns string       `json:"output_columns"` // id and columns of the job
+	// AddedColumns names the output's columns that are not the input's, in order.
+	AddedColumns []string `json:"added_columns,omitempty"`
 
 	// Boundaries: a chunk and a part end at so many records or bytes, whichever comes first.
 	ChunkRecords int   `json:"chunk_records"`

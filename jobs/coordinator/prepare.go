@@ -76,6 +76,7 @@ func Prepare(ctx context.Context, o Options) (*Run, error) {
 			return nil, &ChangedError{changes}
 		}
 		wanted.replaces = found.Output == wanted.Output
+		found.AddedColumns = wanted.AddedColumns // which an earlier build did not note; the same as long as nothing changed
 	}
 	if anew {
 		if err := begin(ctx, o, wanted, input, found != nil); err != nil {
@@ -139,6 +140,13 @@ func describe(o Options, input *Input) (*Manifest, error) {
 	}
 	if o.Job.Request != nil {
 		m.RequestDigest, m.RequestSource = o.Job.Request.Digest(), o.Job.Request.Source()
+	}
+	if !input.Batches {
+		added, err := o.Job.Layout(nil, false)
+		if err != nil {
+			return nil, &UsageError{err}
+		}
+		m.AddedColumns = added.Schema().Names()
 	}
 	return m, nil
 }
