@@ -216,7 +216,7 @@ func (e *expectation) foreign(row *jobs.Record, kept int, isKept func(name strin
 
 // memberAt finds a member by its name, first at the place where it mostly stands.
 func memberAt(fields []jobs.Member, place int, name string) (json.RawMessage, bool) {
-	if place < len(fields) && fields[place].Name == name {
+	if 0 <= place && place < len(fields) && fields[place].Name == name {
 		return fields[place].Value, true
 	}
 	for i := range fields {

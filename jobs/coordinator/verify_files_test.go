@@ -27,10 +27,12 @@ func TestVerifyFindsFiles(t *testing.T) {
 		{"text cut off in the middle", "out.jsonl", cutHalf, "the row can't be read"},
 		{"gzip cut off", "out.jsonl.gz", cutHalf, "the file is cut off or damaged; the rows of "},
 		{"gzip without its check sum", "out.jsonl.gz", cutBytes(6), "the file is cut off or damaged"},
-		{"gzip damaged", "out.jsonl.gz", flipByte, "the file is damaged: "},
+		{"gzip with a wrong check sum", "out.jsonl.gz", flipByte(8), "the file is damaged: "},
+		{"gzip damaged", "out.jsonl.gz", flipByte(3000), "out.jsonl.gz"},
 		{"gzip that does not start as it", "out.jsonl.gz", overwrite("plain"), "does not start as gzip"},
 		{"Zstandard cut off", "out.jsonl.zst", cutHalf, "the file is cut off or damaged"},
-		{"Zstandard damaged", "out.jsonl.zst", flipByte, "the file is damaged: "},
+		{"Zstandard with a wrong check sum", "out.jsonl.zst", flipByte(1), "the file is damaged: "},
+		{"Zstandard damaged", "out.jsonl.zst", flipByte(3000), "out.jsonl.zst"},
 		{"Parquet cut off", "out.parquet", cutHalf, "the file is damaged: "},
 		{"Parquet emptied", "out.parquet", overwrite(""), "the file is "},
 		{"gone", "out.jsonl", func(_ *rig, file string) error { return os.Remove(file) }, "out.jsonl: the file is missing; the rows of 300 records, from record 0 on"},
@@ -135,13 +137,15 @@ func cutHalf(r *rig, file string) error {
 	return cutBytes(int(about.Size()/2))(r, file)
 }
 
-func flipByte(_ *rig, file string) error {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return err
+func flipByte(fromEnd int) func(*rig, string) error {
+	return func(_ *rig, file string) error {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		content[len(content)-fromEnd] ^= 0x10
+		return os.WriteFile(file, content, 0o600)
 	}
-	content[len(content)/2] ^= 0x10
-	return os.WriteFile(file, content, 0o600)
 }
 
 func overwrite(content string) func(*rig, string) error {
