@@ -34,6 +34,9 @@ var measurements = []struct {
 	{"throughput", throughput},
 	{"latency", latency},
 	{"memory", memory},
+	{"scaling", scaling},
+	{"load", load},
+	{"recovery", recovery},
 }
 
 func run(ctx context.Context, args []string) error {

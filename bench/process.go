@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -114,6 +116,40 @@ func (b *bench) startSimulator(ctx context.Context, flags ...string) (*simulator
 func (s *simulatorProcess) stop() {
 	_ = s.command.Process.Kill()
 	_ = s.command.Wait()
+}
+
+// answered asks the simulator how many calls it has answered.
+func (s *simulatorProcess) answered(ctx context.Context) (float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/simulator/stats", nil)
+	if err != nil {
+		return 0, fmt.Errorf("ask simulator: %w", err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, fmt.Errorf("ask simulator: %w", err)
+	}
+	defer response.Body.Close() //nolint:errcheck // it was only read
+	var stats struct {
+		Answered float64 `json:"answered"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&stats); err != nil {
+		return 0, fmt.Errorf("ask simulator: %w", err)
+	}
+	return stats.Answered, nil
+}
+
+// watchFor sends the moment of each line that has a text in it, until r ends.
+func watchFor(r io.Reader, text string) <-chan time.Time {
+	found := make(chan time.Time, 16)
+	go func() {
+		lines := bufio.NewScanner(r)
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), text) {
+				found <- time.Now()
+			}
+		}
+	}()
+	return found
 }
 
 // spy passes calls on and notes when the first one came.
