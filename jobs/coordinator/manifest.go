@@ -56,8 +56,9 @@ type Manifest struct {
 	Repeats int64 `json:"repeats,omitempty"`
 	// Running is set while a coordinator works on the run; found set, it says that one was killed.
 	Running bool `json:"running,omitempty"`
-	// Embedded says that the latest coordinator had Redis and its only worker in its own process.
-	Embedded bool `json:"embedded,omitempty"`
+	// Fleet says that the latest coordinator had workers in other processes, which outlive it. The first builds had none
+	// and said nothing.
+	Fleet bool `json:"fleet,omitempty"`
 	// Unknown bounds the calls that were in flight, or answered and not journaled, when coordinators were killed: so
 	// many at most may have been paid and were made again.
 	Unknown int64 `json:"unknown,omitempty"`

@@ -273,10 +273,6 @@ func (r *Run) load() error {
 	r.refusing, r.drained = make(chan struct{}, 1), make(chan struct{})
 	r.window.maxBytes = maxWindowBytes
 	r.seen.state = r.state
-	var err error
-	if r.suspicion, err = openSuspicion(r.state); err != nil {
-		return err
-	}
 	r.repeats = r.manifest.Repeats
 	if r.manifest.Scanned {
 		r.total.Store(r.manifest.Records)
@@ -286,6 +282,12 @@ func (r *Run) load() error {
 	}
 	metas, err := r.state.Parts()
 	if err != nil {
+		return err
+	}
+	if err := r.state.checkLogs(metas); err != nil {
+		return err
+	}
+	if r.suspicion, err = openSuspicion(r.state); err != nil {
 		return err
 	}
 	r.nextPart = len(metas)
@@ -312,7 +314,7 @@ func (r *Run) load() error {
 		unanswered += max(len(p.records)-p.done, 0)
 		r.sealIfComplete(p)
 	}
-	if r.manifest.Running && r.manifest.Embedded {
+	if r.manifest.Running && !r.manifest.Fleet {
 		r.manifest.Unknown += int64(min(unanswered, r.window.maxRecords))
 	}
 	return r.loadTries()

@@ -133,8 +133,8 @@ func (r *Run) Own(ctx context.Context, rdb redis.UniversalClient, o OwnOptions) 
 	}
 	r.owner, r.embedded = owner, o.Embedded
 	r.mu.Lock()
-	diedWithWorker := r.manifest.Running && r.manifest.Embedded
-	r.manifest.Epoch, r.manifest.Running, r.manifest.Embedded = owner.Epoch(), true, o.Embedded
+	diedWithWorker := r.manifest.Running && !r.manifest.Fleet
+	r.manifest.Epoch, r.manifest.Running, r.manifest.Fleet = owner.Epoch(), true, !o.Embedded
 	r.mu.Unlock()
 	if err := r.saveManifest(); err != nil {
 		return err

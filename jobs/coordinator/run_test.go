@@ -32,6 +32,8 @@ type rig struct {
 	api  *simulator.Server
 	rdb  func() redis.UniversalClient // of each run; default a new embedded one
 	args coordinator.Options
+	// apiName is the API's address as runs note it; default its own.
+	apiName string
 }
 
 // textJob asks for free text about each line.
@@ -83,6 +85,9 @@ func (r *rig) prepare() (*coordinator.Run, func(), error) {
 	o := r.args
 	o.Job, o.State, o.BaseURL = job, coordinator.StateOf(filepath.Join(r.dir, ".batchwright"), "job", o.Simulated), r.api.URL
 	o.Window = 200
+	if r.apiName != "" {
+		o.BaseURL = r.apiName
+	}
 	lock, err := o.State.Lock()
 	if err != nil {
 		return nil, func() {}, err

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/batchwright/batchwright/io/journal"
 	"github.com/batchwright/batchwright/io/store"
 )
 
@@ -69,14 +70,25 @@ func (s State) Manifest() (*Manifest, error) {
 		return nil, fmt.Errorf("read manifest: %w", err)
 	}
 	var m Manifest
-	if err := json.Unmarshal(data, &m); err != nil {
+	if err := decodeVersioned(data, &m); err != nil {
 		return nil, fmt.Errorf("read manifest %s: %w", filepath.Join(s.Dir, manifestFile), err)
 	}
-	if m.Version != stateVersion {
-		return nil, fmt.Errorf("%s has format version %d and this batchwright knows %d: use the batchwright that wrote it",
-			s.Dir, m.Version, stateVersion)
-	}
 	return &m, nil
+}
+
+// decodeVersioned reads a JSON file of the state folder. The version comes first: another one may mean other types.
+func decodeVersioned(data []byte, into any) error {
+	var format struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(data, &format); err != nil {
+		return err
+	}
+	if format.Version != stateVersion {
+		return fmt.Errorf("it has format version %d and this batchwright knows %d: use the batchwright that wrote it",
+			format.Version, stateVersion)
+	}
+	return json.Unmarshal(data, into)
 }
 
 func (s State) writeManifest(m *Manifest) error {
@@ -112,8 +124,8 @@ func (s State) Parts() ([]PartMeta, error) {
 			return nil, fmt.Errorf("read part %d: %w", index, err)
 		}
 		meta := PartMeta{}
-		if err := json.Unmarshal(data, &meta); err != nil || meta.Version != stateVersion {
-			return nil, fmt.Errorf("read part %d: not a part of format version %d", index, stateVersion)
+		if err := decodeVersioned(data, &meta); err != nil {
+			return nil, fmt.Errorf("read part %d of %s: %w", index, s.Dir, err)
 		}
 		meta.Index = index
 		parts = append(parts, meta)
@@ -125,6 +137,24 @@ func (s State) Parts() ([]PartMeta, error) {
 		}
 	}
 	return parts, nil
+}
+
+// checkLogs makes sure that a run's logs are of the version that this build writes, before any of them is opened for
+// writing: a run of another version is left as it is.
+func (s State) checkLogs(parts []PartMeta) error {
+	paths := []string{filepath.Join(s.Dir, triesFile)}
+	for i := range parts {
+		if !parts[i].Sealed {
+			paths = append(paths, s.partFile(i, spoolSuffix), s.partFile(i, journalSuffix))
+		}
+	}
+	for _, path := range paths {
+		err := journal.ScanFile(path, func(int64, []byte) error { return errEnough })
+		if err != nil && !errors.Is(err, errEnough) && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("look at logs: %w", err)
+		}
+	}
+	return nil
 }
 
 func (s State) writePart(meta *PartMeta) error {
