@@ -56,7 +56,8 @@ func (s *Session) renew() {
 			seen, owned = now, now // Redis can't be asked, or all is well
 			timer.Reset(workerRenewal)
 		}
-		if err != nil && !errors.Is(err, ErrNoRun) {
+		// A run that Redis does not know has most likely ended.
+		if err != nil && !errors.Is(err, ErrNoRun) && !errors.Is(err, errGone) {
 			slog.Warn("renew worker lease", slog.String("run", s.keys.run), slog.Any("error", err))
 		}
 		idle := s.idle()
