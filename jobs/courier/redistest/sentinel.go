@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Sentinel is a master and its replica, watched by one Sentinel that makes the replica the master half a second after
+// Sentinel is a master and its replica, watched by one Sentinel that makes the replica the master some seconds after
 // the master was killed.
 type Sentinel struct {
 	Master, Replica *Server
@@ -42,7 +42,7 @@ func StartSentinel(tb testing.TB, password string) *Sentinel {
 	lines := []string{
 		"bind 127.0.0.1", "port " + port, "dir " + dir,
 		"sentinel monitor " + masterName + " " + address + " 1",
-		"sentinel down-after-milliseconds " + masterName + " 500",
+		"sentinel down-after-milliseconds " + masterName + " 3000", // else a busy machine looks like a dead master
 	}
 	if password != "" {
 		lines = append(lines, "requirepass "+password, "sentinel auth-pass "+masterName+" "+password)
