@@ -26,6 +26,8 @@ type Job struct {
 	// MaxAttempts bounds the ended attempts of a record; default 8.
 	MaxAttempts int
 	API         API
+	// State is the URL of the store that keeps the job's state; empty keeps it in a folder alone.
+	State string
 }
 
 // Columns chooses the output's columns.

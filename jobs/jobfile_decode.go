@@ -33,6 +33,7 @@ func (d *decoder) job(root *node, dir, name string) (*Job, error) {
 		Columns: d.columns(root.get("columns")),
 		Limits:  d.limits(root.get("limits")),
 		API:     d.api(root.get("api")),
+		State:   d.state(root.get("state")),
 	}
 	job.MaxAttempts = defaultMaxAttempts
 	if retry := d.section(root, "retry"); retry.get("max_attempts").given() {

@@ -77,7 +77,7 @@ var jobErrors = []struct {
 			`job.yaml:11:1: unknown key "concurrency"; did you mean limits.concurrency?` + "\n" +
 			`job.yaml:12:1: unknown key "model"; did you mean request.model?` + "\n" +
 			`job.yaml:13:1: unknown key "answers"; did you mean answer?` + "\n" +
-			`job.yaml:14:1: unknown key "foo"; a job has name, vars, input, output, id, request, answer, columns, limits, retry, api` + "\n" +
+			`job.yaml:14:1: unknown key "foo"; a job has name, vars, input, output, id, request, answer, columns, limits, retry, api, state` + "\n" +
 			`job.yaml:15:11: unknown key "kep"; did you mean keep?` + "\n" +
 			`job.yaml:16:7: unknown key "base-url"; did you mean base_url?` + "\n" +
 			`job.yaml:16:20: unknown key "api_key"; a credential never stands in a job: name the variable that holds it in api.key_env` + "\n" +
@@ -90,6 +90,14 @@ var jobErrors = []struct {
 			`job.yaml:9:6: api must be a map of keys (base_url, key_env, version, beta, stream, timeout), not the text "fast"` + "\n" +
 			`job.yaml:10:10: columns must be a map of keys (keep, add, prefix), not the text "a"` + "\n" +
 			"job.yaml:11:7: vars must be a map of names to values, with ~ for those that --var must give, not a list",
+	},
+	{
+		name: "a state that is no store", file: testJob + "state: out/state\n",
+		want: "job.yaml:7:8: state must be the URL of a store, such as file:///mnt/shared/state; a folder of this machine is named by --state",
+	},
+	{
+		name: "a state with a password", file: testJob + "state: s3://me:secret@bucket/x\n",
+		want: "job.yaml:7:8: state must hold no user or password",
 	},
 	{
 		name: "impossible limits",

@@ -8,7 +8,7 @@ import (
 // jobKeys are the keys of each section that the decoder knows; "" is the job file itself. Keys of vars, request,
 // answer and columns.add are the user's.
 var jobKeys = map[string][]string{
-	"":        {"name", "vars", "input", "output", "id", "request", "answer", "columns", "limits", "retry", "api"},
+	"":        {"name", "vars", "input", "output", "id", "request", "answer", "columns", "limits", "retry", "api", "state"},
 	"columns": {"keep", "add", "prefix"},
 	"limits": {
 		"concurrency", "requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute",

@@ -75,6 +75,7 @@ func TestLoadFull(t *testing.T) {
 			Stream:  true,
 			Timeout: 90 * time.Minute,
 		},
+		State: "file:///mnt/shared/state",
 	}
 	if diff := cmp.Diff(want, job, withoutCompiled); diff != "" {
 		t.Errorf("job (-want +got):\n%s", diff)

@@ -244,6 +244,24 @@ func (d *decoder) checkScheme(at place, key, path string) {
 	}
 }
 
+// state reads the URL of a store; "" when there is none. Which stores there are is for others to know.
+func (d *decoder) state(n *node) string {
+	text := d.text(n, "state")
+	if text == "" {
+		return ""
+	}
+	address, err := url.Parse(text)
+	switch {
+	case !isURL(text) || err != nil:
+		d.add(n.at, "state must be the URL of a store, such as file:///mnt/shared/state; a folder of this machine is named by --state")
+	case address.User != nil:
+		d.add(n.at, "state must hold no user or password")
+	default:
+		return text
+	}
+	return ""
+}
+
 func (d *decoder) checkOutputEnding(at place, path string) {
 	if isURL(path) {
 		path, _, _ = strings.Cut(path, "?") // the store's options

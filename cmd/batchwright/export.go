@@ -57,6 +57,11 @@ func (f *exportFlags) export(ctx context.Context, args []string, stdout, stderr 
 	if err != nil {
 		return err
 	}
+	state, finished, err := f.newest(ctx, state)
+	if err != nil {
+		return err
+	}
+	defer finished()
 	job, err := f.exported(args, state)
 	if err != nil {
 		return err

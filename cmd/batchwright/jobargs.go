@@ -21,6 +21,7 @@ type jobFlags struct {
 	options   jobs.Options
 	state     string
 	simulated bool
+	jobStore  string // what the job file says of a store
 }
 
 func (f *jobFlags) add(flags *pflag.FlagSet) {
@@ -35,7 +36,7 @@ func (f *jobFlags) add(flags *pflag.FlagSet) {
 }
 
 func (f *jobFlags) addState(flags *pflag.FlagSet) {
-	flags.StringVar(&f.state, "state", "", "folder for the state of runs (default .batchwright beside the job file; env BATCHWRIGHT_STATE)")
+	flags.StringVar(&f.state, "state", "", "folder for the state of runs (default .batchwright beside the job file), or URL of a store that keeps it too (file:///mnt/shared/state); env BATCHWRIGHT_STATE")
 	flags.BoolVar(&f.simulated, "simulate", false, "work on the rehearsal of the job, against a simulator in this process: no key, no cost")
 }
 
@@ -71,6 +72,7 @@ func (f *jobFlags) load(args []string) (*jobs.Job, error) {
 	if err != nil {
 		return nil, usageError(err)
 	}
+	f.jobStore = job.State
 	return job, nil
 }
 
@@ -91,7 +93,7 @@ func (f *jobFlags) stateOf(job *jobs.Job) coordinator.State {
 
 func (f *jobFlags) stateRoot(dir string) string {
 	for _, root := range []string{f.state, os.Getenv("BATCHWRIGHT_STATE")} {
-		if root != "" {
+		if root != "" && !isURL(root) {
 			return root
 		}
 	}
@@ -109,7 +111,7 @@ func (f *jobFlags) find(arg string) (coordinator.State, error) {
 	}
 	name := arg
 	state := coordinator.StateOf(f.stateRoot("."), name, f.simulated)
-	if _, err := os.Stat(state.Dir); err != nil {
+	if _, err := os.Stat(state.Dir); err != nil && f.storeURL() == "" {
 		return state, usageError(fmt.Errorf("there is no run of %q in %s: give its job file, or the folder of its state with --state",
 			name, filepath.Dir(state.Dir)))
 	}

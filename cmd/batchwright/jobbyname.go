@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/pflag"
@@ -42,8 +41,7 @@ func (f *jobFlags) names(arg string) bool {
 		return false
 	}
 	state := coordinator.StateOf(f.stateRoot("."), arg, f.simulated)
-	_, err := os.Stat(state.Dir)
-	return err == nil
+	return exists(state.Dir) || f.storeURL() != "" && !exists(arg)
 }
 
 // reload makes the job of a run again as it was given when the run began, with what the flags say now.
@@ -53,7 +51,11 @@ func (f *jobFlags) reload(state coordinator.State) (*jobs.Job, error) {
 		return nil, usageError(errors.New("no run of this job has begun: give its job file"))
 	}
 	f.options.Vars = f.vars
-	return manifest.Definition.Load(f.options)
+	job, err := manifest.Definition.Load(f.options)
+	if err == nil {
+		f.jobStore = job.State
+	}
+	return job, err
 }
 
 // definition is how the arguments give a job, to be kept with its run.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +30,7 @@ Output that was written stays. On a terminal it asks first; elsewhere it needs -
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			ask := term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))
-			return f.remove(args[0], ask, c.InOrStdin(), c.ErrOrStderr())
+			return f.remove(c.Context(), args[0], ask, c.InOrStdin(), c.ErrOrStderr())
 		},
 	}
 	flags := command.Flags()
@@ -38,16 +39,15 @@ Output that was written stays. On a terminal it asks first; elsewhere it needs -
 	return command
 }
 
-func (f *removeFlags) remove(arg string, ask bool, in io.Reader, out io.Writer) error {
+func (f *removeFlags) remove(ctx context.Context, arg string, ask bool, in io.Reader, out io.Writer) error {
 	state, err := f.find(arg)
 	if err != nil {
 		return err
 	}
-	held, err := state.Holdings()
+	what, err := f.holdings(ctx, state)
 	if err != nil {
 		return err
 	}
-	what := fmt.Sprintf("%s holds %s", state.Dir, describeHoldings(&held, f.simulated))
 	switch {
 	case f.yes:
 	case !ask:
@@ -64,7 +64,7 @@ func (f *removeFlags) remove(arg string, ask bool, in io.Reader, out io.Writer) 
 			return usageError(errors.New("nothing was deleted"))
 		}
 	}
-	err = state.Remove()
+	err = f.removeAll(ctx, state)
 	if errors.Is(err, coordinator.ErrTrying) {
 		return &exitError{exitOwned, err}
 	}
@@ -75,6 +75,36 @@ func (f *removeFlags) remove(arg string, ask bool, in io.Reader, out io.Writer) 
 		return fmt.Errorf("write what was deleted: %w", err)
 	}
 	return nil
+}
+
+// holdings says what there is to delete.
+func (f *removeFlags) holdings(ctx context.Context, state coordinator.State) (string, error) {
+	newest, done, err := f.newest(ctx, state)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	held, err := newest.Holdings()
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s holds %s", f.where(state), describeHoldings(&held, f.simulated)), nil
+}
+
+// removeAll deletes a job's state from its store, if it has one, and from this machine.
+func (f *removeFlags) removeAll(ctx context.Context, state coordinator.State) error {
+	bucket, err := f.bucket(state)
+	if err != nil {
+		return err
+	}
+	if bucket == nil {
+		return state.Remove()
+	}
+	defer closeBucket(ctx, bucket)
+	if err := coordinator.RemoveStored(ctx, bucket, state); err != nil || !exists(state.Dir) {
+		return err
+	}
+	return state.Remove()
 }
 
 func describeHoldings(h *coordinator.Holdings, simulated bool) string {

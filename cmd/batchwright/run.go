@@ -110,13 +110,18 @@ func (f *runFlags) run(ctx context.Context, args []string, stdout io.Writer) err
 		return err
 	}
 	defer lock.Unlock() //nolint:errcheck // the process ends
+	mirror, release, err := f.claim(ctx, state, f.waitLock)
+	if err != nil {
+		return err
+	}
+	defer release()
 	definition, err := f.definition(args)
 	if err != nil {
 		return err
 	}
 	run, err := coordinator.Prepare(ctx, coordinator.Options{
 		Job: job, State: state, Definition: definition, BaseURL: calls.baseURL, Window: coordinator.WindowFor(calls.slots), Simulated: f.simulated,
-		Fresh: f.fresh, AcceptFailures: f.acceptFailures, Strict: f.strict,
+		Fresh: f.fresh, AcceptFailures: f.acceptFailures, Strict: f.strict, Mirror: mirror,
 	})
 	if err != nil {
 		return err

@@ -57,6 +57,11 @@ func (f *showFlags) show(ctx context.Context, args []string, stdout io.Writer, n
 	if err != nil {
 		return err
 	}
+	state, done, err := f.newest(ctx, state)
+	if err != nil {
+		return err
+	}
+	defer done()
 	results, err := coordinator.OpenResults(state)
 	if err != nil {
 		return err
@@ -137,7 +142,7 @@ func (f *showFlags) overview(results *coordinator.Results, stdout io.Writer) err
 		output += " (when the run is complete; export writes what there is now)"
 	}
 	row("output", output)
-	row("state", results.State.Dir)
+	row("state", f.where(results.State))
 	row("run", m.Run)
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("write overview: %w", err)

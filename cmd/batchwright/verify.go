@@ -53,6 +53,11 @@ func (f *verifyFlags) verify(ctx context.Context, arg string, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
+	state, done, err := f.newest(ctx, state)
+	if err != nil {
+		return err
+	}
+	defer done()
 	found, err := coordinator.Verify(ctx, state)
 	var changed *coordinator.InputChangedError
 	switch {

@@ -21,6 +21,8 @@ const (
 	// unfinishedFor is how long nothing must have been written to such a file before it is taken for a killed
 	// process's.
 	unfinishedFor = time.Hour
+	// placeTries bounds how often a folder that others remove is made again for one object.
+	placeTries = 100
 )
 
 // folderBucket keeps each object as a file. gocloud's fileblob is not used because it syncs nothing, checks whether
@@ -87,11 +89,14 @@ func (b *folderBucket) put(ctx context.Context, key string, content io.Reader, p
 	if err == nil {
 		err = ctx.Err() // one that was given up while the last bytes were synced
 	}
-	if err == nil {
-		err = b.makeFolder(path.Dir(key))
-	}
-	if err == nil {
-		err = place(temp)
+	for tries := 0; err == nil; tries++ {
+		if err = b.makeFolder(path.Dir(key)); err == nil {
+			err = place(temp)
+		}
+		if !errors.Is(err, fs.ErrNotExist) || tries == placeTries {
+			break
+		}
+		err = nil // a Delete has just removed the folder because it was empty
 	}
 	// After a rename there is nothing to remove.
 	if e := b.root.Remove(temp); e != nil && !errors.Is(e, fs.ErrNotExist) {
@@ -214,6 +219,10 @@ func (b *folderBucket) Delete(ctx context.Context, key string) error {
 	}
 	if err := b.root.Remove(key); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	// Folders that are empty now; the first one that has more in it stays, and so do those above.
+	for dir := path.Dir(key); dir != "." && b.root.Remove(dir) == nil; {
+		dir = path.Dir(dir)
 	}
 	return nil
 }

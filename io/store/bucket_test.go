@@ -84,6 +84,35 @@ func TestOneOfManyProcessesCreates(t *testing.T) {
 	}
 }
 
+// Folders that are empty go with the last object, and that hinders nobody who puts one there at the same moment.
+func TestEmptyFoldersGo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b, err := store.OpenFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	var wait sync.WaitGroup
+	for i := range 4 {
+		wait.Go(func() {
+			key := fmt.Sprintf("a/b/%d", i)
+			for range 50 {
+				if err := b.Put(t.Context(), key, strings.NewReader("x")); err != nil {
+					t.Error(err)
+				}
+				if err := b.Delete(t.Context(), key); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if _, err := os.Stat(filepath.Join(dir, "a")); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("an empty folder is left")
+	}
+}
+
 // A link that somebody put into the folder leads nowhere.
 func TestFolderIsNotLeft(t *testing.T) {
 	t.Parallel()

@@ -299,6 +299,14 @@ func (r *Run) setTrouble(what string) bool {
 	return true
 }
 
+// hindrance says why nothing may be handed out now; "" when nothing does. The caller holds the mutex.
+func (r *Run) hindrance() string {
+	if r.trouble != "" {
+		return r.trouble
+	}
+	return r.mirror.hindrance(r.tally.Done())
+}
+
 // sameFailure notices a job that can only fail: the first records that ended all ended in the same refusal.
 type sameFailure struct {
 	ended  int64

@@ -228,7 +228,7 @@ func (r *Run) admit(ctx context.Context, c *chunk) error {
 			// Nothing shows yet that the job can succeed.
 		case r.paused:
 			// Until a person resumes it.
-		case r.window.room(c.bytes) && r.trouble == "":
+		case r.window.room(c.bytes) && r.hindrance() == "":
 			for _, p := range c.pending {
 				r.outstanding[p.number] = p
 			}

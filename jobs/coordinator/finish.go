@@ -44,7 +44,11 @@ func (r *Run) finish(ctx context.Context) error {
 		p := r.finishing[0]
 		r.finishing = r.finishing[1:]
 		r.mu.Unlock()
-		if err := r.persist(ctx, func() error { return r.seal(p) }); err != nil {
+		err := r.mirror.confirm(ctx)
+		if err == nil {
+			err = r.persist(ctx, func() error { return r.seal(p) })
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -160,6 +164,12 @@ func (r *Run) partOutput(index int) string {
 
 // finishRun makes the single output file, where there is to be one, and marks the run as complete.
 func (r *Run) finishRun(ctx context.Context) error {
+	if err := r.mirror.confirm(ctx); err != nil {
+		return err
+	}
+	if err := r.persist(ctx, func() error { return r.restoreOutputs(ctx) }); err != nil {
+		return err
+	}
 	if !r.manifest.folder() {
 		if err := r.persist(ctx, r.assemble); err != nil {
 			return fmt.Errorf("write %s: %w", r.manifest.Output, err)

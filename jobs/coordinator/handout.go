@@ -104,7 +104,7 @@ func (r *Run) takeReturned(now time.Time) turn {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := turn{mode: courier.Again, next: time.Hour}
-	if r.trouble != "" || r.paused {
+	if r.hindrance() != "" || r.paused {
 		t.next = time.Second
 		return t
 	}

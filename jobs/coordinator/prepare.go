@@ -35,6 +35,8 @@ type Options struct {
 	AcceptFailures bool
 	// Strict refuses input with broken records before any call.
 	Strict bool
+	// Mirror keeps the run's state in a store, too; nil keeps it in the state folder alone.
+	Mirror *Mirror
 }
 
 // prepared is a run that was found or begun, with nothing of it running yet.
@@ -43,6 +45,7 @@ type prepared struct {
 	state          State
 	manifest       *Manifest
 	input          *Input
+	mirror         *Mirror
 	acceptFailures bool
 	tries          map[jobs.Digest]jobs.Result
 	nextPart       int      // index of the part after the last one
@@ -85,8 +88,9 @@ func Prepare(ctx context.Context, o Options) (*Run, error) {
 		found = wanted
 	}
 	r := &Run{prepared: prepared{
-		job: o.Job, state: o.State, manifest: found, input: input, acceptFailures: o.AcceptFailures,
+		job: o.Job, state: o.State, manifest: found, input: input, mirror: o.Mirror, acceptFailures: o.AcceptFailures,
 	}}
+	r.mirror.begin(found)
 	r.window.maxRecords = o.Window
 	if err := r.load(); err != nil {
 		return nil, errors.Join(err, r.close())
@@ -314,7 +318,11 @@ func (r *Run) load() error {
 		unanswered += max(len(p.records)-p.done, 0)
 		r.sealIfComplete(p)
 	}
-	if r.manifest.Running && !r.manifest.Fleet {
+	switch {
+	case r.manifest.Running && r.mirror.lostDisk():
+		// Results went with it, and records whose part had not been stored.
+		r.manifest.Unknown += int64(r.window.maxRecords) + mostUnmirrored
+	case r.manifest.Running && !r.manifest.Fleet:
 		r.manifest.Unknown += int64(min(unanswered, r.window.maxRecords))
 	}
 	return r.loadTries()

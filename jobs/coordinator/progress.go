@@ -20,7 +20,7 @@ type Progress struct {
 	Repeats, Unknown int64
 	// Outstanding counts the records handed out.
 	Outstanding int
-	// Trouble says what hinders the coordinator; empty when nothing does.
+	// Trouble says what hinders the coordinator: its disk or its store; empty when nothing does.
 	Trouble string
 	Blocked string
 	// Elapsed is the time worked on the run, over all restarts.
@@ -36,7 +36,7 @@ func (r *Run) Progress() Progress {
 	p := Progress{
 		Run: r.manifest.Run, Job: r.manifest.Job, Total: r.total.Load(), TotalKnown: r.totalKnown.Load(),
 		Tally: r.tally.copy(), Before: r.before.copy(), Repeats: r.repeats, Unknown: r.manifest.Unknown, Outstanding: len(r.outstanding),
-		Trouble: r.trouble, Blocked: r.blocked, Elapsed: r.manifest.Elapsed, Output: r.manifest.Output,
+		Trouble: r.hindrance(), Blocked: r.blocked, Elapsed: r.manifest.Elapsed, Output: r.manifest.Output,
 	}
 	if !r.started.IsZero() {
 		p.Elapsed += time.Since(r.started)

@@ -175,7 +175,7 @@ func (r *Run) Execute(ctx context.Context) (Outcome, error) {
 	r.mu.Unlock()
 	err = errors.Join(err, r.suspicion.close(complete))
 	r.state.dropBallast()
-	err = errors.Join(err, r.saveManifest(), r.close())
+	err = errors.Join(err, r.saveManifest(), r.close(), r.keepLast(ctx))
 	r.disown(ctx)
 	return Outcome{Complete: complete && err == nil, Blocked: blocked, Stopped: stopped, Progress: r.Progress()}, err
 }
@@ -197,6 +197,7 @@ func (r *Run) work(ctx context.Context) error {
 	group.Go(func() error { return r.watchDisk(ctx) })
 	group.Go(func() error { return r.keepTime(ctx) })
 	group.Go(func() error { return r.keep(ctx) })
+	group.Go(func() error { return r.keepInStore(ctx) })
 	group.Go(func() error { return r.recover(ctx) })
 	group.Go(func() error {
 		defer cancel()

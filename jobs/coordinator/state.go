@@ -119,15 +119,10 @@ func (s State) Parts() ([]PartMeta, error) {
 		if !found || err != nil {
 			continue
 		}
-		data, err := os.ReadFile(s.partFile(index, metaSuffix))
+		meta, err := s.part(index)
 		if err != nil {
-			return nil, fmt.Errorf("read part %d: %w", index, err)
+			return nil, err
 		}
-		meta := PartMeta{}
-		if err := decodeVersioned(data, &meta); err != nil {
-			return nil, fmt.Errorf("read part %d of %s: %w", index, s.Dir, err)
-		}
-		meta.Index = index
 		parts = append(parts, meta)
 	}
 	sort.Slice(parts, func(i, j int) bool { return parts[i].Index < parts[j].Index })
@@ -155,6 +150,20 @@ func (s State) checkLogs(parts []PartMeta) error {
 		}
 	}
 	return nil
+}
+
+// part reads what the run knows of one part.
+func (s State) part(index int) (PartMeta, error) {
+	data, err := os.ReadFile(s.partFile(index, metaSuffix))
+	if err != nil {
+		return PartMeta{}, fmt.Errorf("read part %d: %w", index, err)
+	}
+	meta := PartMeta{}
+	if err := decodeVersioned(data, &meta); err != nil {
+		return PartMeta{}, fmt.Errorf("read part %d of %s: %w", index, s.Dir, err)
+	}
+	meta.Index = index
+	return meta, nil
 }
 
 func (s State) writePart(meta *PartMeta) error {
