@@ -124,7 +124,9 @@ func startRedis(t *testing.T, secret string, argv []string) *scripted {
 		}
 	}
 	s := &scripted{dir: dir, moved: strings.NewReplacer(
-		secret, filepath.Join(dir, "redis_url"), "dir /data\n", "dir "+dir+"\nport 0\nunixsocket "+socket+"\n", "$$", "$",
+		secret, filepath.Join(dir, "redis_url"), "$$", "$",
+		// A user of the test's own sees what was refused to batchwright's.
+		"dir /data\n", "dir "+dir+"\nport 0\nunixsocket "+socket+"\nuser witness on nopass +acl\n",
 	)}
 	command := s.command(t.Context(), argv...)
 	var out bytes.Buffer
@@ -169,4 +171,19 @@ func (s *scripted) run(argv ...string) (string, error) {
 	defer cancel()
 	out, err := s.command(ctx, argv...).CombinedOutput()
 	return string(out), err
+}
+
+// The program's advice on the rights of its user, the page for operators, and both deployments say the same.
+func TestRightsAgree(t *testing.T) {
+	t.Parallel()
+	_, rest, found := strings.Cut(read(t, root+"/jobs/courier/check.go"), "const UserRights = \"")
+	rights, _, ended := strings.Cut(rest, "\"")
+	if !found || !ended {
+		t.Fatal("jobs/courier/check.go has no UserRights")
+	}
+	for _, path := range []string{composeFile, kubernetesDir + "/redis.yaml", root + "/docs/operations.md"} {
+		if !strings.Contains(read(t, path), " "+rights+"\n") {
+			t.Errorf("%s does not give Redis' user the rights %s", path, rights)
+		}
+	}
 }
