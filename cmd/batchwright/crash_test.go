@@ -166,7 +166,12 @@ func TestKilledAtEachStep(t *testing.T) {
 // reportedUnknown is the bound on repeats that a run reports after kills.
 func reportedUnknown(t *testing.T, dir string) int64 {
 	t.Helper()
-	manifests, err := filepath.Glob(filepath.Join(dir, ".batchwright", "*", "manifest.json"))
+	return unknownIn(t, filepath.Join(dir, ".batchwright", "*", "manifest.json"))
+}
+
+func unknownIn(t *testing.T, pattern string) int64 {
+	t.Helper()
+	manifests, err := filepath.Glob(pattern)
 	if err != nil || len(manifests) != 1 {
 		t.Fatalf("manifests %v, %v", manifests, err)
 	}
