@@ -20,7 +20,7 @@ type faulty struct {
 	hang  atomic.Bool
 	delay atomic.Int64
 	// veto decides about each write and delete, by what it is and its key.
-	veto func(what, key string) error
+	veto atomic.Pointer[func(what, key string) error]
 	// cut makes writes lose their connection: the store has the object, and the caller an error.
 	cut atomic.Bool
 }
@@ -57,11 +57,13 @@ func (f *faulty) call(ctx context.Context, what, key string) error {
 	if err := f.fail.Load(); err != nil {
 		return *err
 	}
-	if f.veto != nil {
-		return f.veto(what, key)
+	if veto := f.veto.Load(); veto != nil {
+		return (*veto)(what, key)
 	}
 	return nil
 }
+
+func (f *faulty) setVeto(veto func(what, key string) error) { f.veto.Store(&veto) }
 
 func (f *faulty) Put(ctx context.Context, key string, content io.Reader) error {
 	if err := f.call(ctx, "put", key); err != nil {
@@ -208,7 +210,9 @@ func TestLeaseRunsOut(t *testing.T) {
 		holder := mustTake(t, own, "")
 		time.Sleep(leaseRenewal + time.Second)
 		own.hang.Store(true) // as if it were stopped
+		holder.mu.Lock()
 		renewed, began := holder.renewed, time.Now()
+		holder.mu.Unlock()
 		l := mustTake(t, b, "")
 		if waited := time.Since(began); waited < leaseTimeout || time.Since(renewed) < leaseTimeout {
 			t.Errorf("taken %v after the last renewal, watched for %v", time.Since(renewed), waited)

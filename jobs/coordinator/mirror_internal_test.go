@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -294,12 +295,12 @@ func TestMirrorBrokenOffAnywhere(t *testing.T) {
 					}
 					s.answer(7) // seals parts, begins one
 					n := 0
-					s.bucket.veto = func(_, key string) error {
+					s.bucket.setVeto(func(_, key string) error {
 						if n++; n == calls {
 							breakOff(s.bucket)
 						}
 						return nil
-					}
+					})
 					now, err := s.checkpoint()
 					if ended = n < calls; ended && err != nil {
 						t.Fatal(err)
@@ -308,7 +309,7 @@ func TestMirrorBrokenOffAnywhere(t *testing.T) {
 						want = now
 					}
 					// It goes on when the store does, or dies.
-					s.bucket.veto = nil
+					s.bucket.veto.Store(nil)
 					s.bucket.setFail(nil)
 					s.bucket.cut.Store(false)
 					if calls%2 == 0 {
@@ -332,7 +333,7 @@ func TestMirrorBrokenOffAnywhere(t *testing.T) {
 // and stored more, a coordinator finds that it was fenced out and has spoilt nothing.
 func TestMirrorLateHolder(t *testing.T) {
 	t.Parallel()
-	for calls := 1; ; calls++ {
+	for calls := int64(1); ; calls++ {
 		ended := false
 		synctest.Test(t, func(t *testing.T) {
 			b := memory(t)
@@ -343,23 +344,23 @@ func TestMirrorLateHolder(t *testing.T) {
 			}
 			s.answer(7)
 			woken := make(chan struct{})
-			n := 0
-			s.bucket.veto = func(_, key string) error {
+			var n atomic.Int64
+			s.bucket.setVeto(func(_, key string) error {
 				if strings.HasPrefix(key, leaseDir) {
-					if n >= calls {
+					if n.Load() >= calls {
 						<-woken // its renewals stand still as well
 					}
 					return nil
 				}
-				if n++; n == calls {
+				if n.Add(1) == calls {
 					<-woken
 				}
 				return nil
-			}
+			})
 			done := make(chan error, 1)
 			go func() { done <- s.run.checkpoint(t.Context()) }()
 			synctest.Wait()
-			if n < calls {
+			if n.Load() < calls {
 				ended = true
 				close(woken)
 				<-done
@@ -401,7 +402,7 @@ func TestMirrorLateHolder(t *testing.T) {
 // late, goes on for a while, and then a third one takes over, a coordinator spoils nothing of the third's.
 func TestMirrorLateSuccessor(t *testing.T) {
 	t.Parallel()
-	for calls := 1; ; calls++ {
+	for calls := int64(1); ; calls++ {
 		ended := false
 		synctest.Test(t, func(t *testing.T) {
 			b := memory(t)
@@ -410,7 +411,7 @@ func TestMirrorLateSuccessor(t *testing.T) {
 			if _, err := first.checkpoint(); err != nil {
 				t.Fatal(err)
 			}
-			first.bucket.veto = func(what, key string) error { // its renewals fail, all else gets through
+			first.bucket.setVeto(func(what, key string) error { // its renewals fail, all else gets through
 				if strings.HasPrefix(key, leaseDir) && what == "put" {
 					return errStore
 				}
@@ -418,23 +419,26 @@ func TestMirrorLateSuccessor(t *testing.T) {
 					return errStore
 				}
 				return nil
-			}
+			})
 			late := &site{t: t, name: "late", bucket: &faulty{Bucket: b.Bucket}}
 			woken := make(chan struct{})
-			n, took := 0, false
-			late.bucket.veto = func(what, key string) error {
+			var n atomic.Int64
+			var took atomic.Bool
+			late.bucket.setVeto(func(what, key string) error {
 				if strings.HasPrefix(key, leaseDir) {
-					took = took || what == "put"
-					if took && n >= calls {
+					if what == "put" {
+						took.Store(true)
+					}
+					if took.Load() && n.Load() >= calls {
 						<-woken
 					}
 					return nil
 				}
-				if n++; n == calls {
+				if n.Add(1) == calls {
 					<-woken
 				}
 				return nil
-			}
+			})
 			dir := t.TempDir()
 			done := make(chan error, 1)
 			go func() {
@@ -449,7 +453,7 @@ func TestMirrorLateSuccessor(t *testing.T) {
 			}()
 			time.Sleep(leaseTimeout + time.Minute)
 			synctest.Wait()
-			if n < calls {
+			if n.Load() < calls {
 				ended = true
 				close(woken)
 				if err := <-done; err != nil {
@@ -512,12 +516,12 @@ func TestMirrorHoldsBack(t *testing.T) {
 			t.Errorf("%d of 10 results kept, held back: %q", kept, hindrance())
 		}
 		// Uploads fail, the lease is renewed.
-		s.bucket.veto = func(what, key string) error {
+		s.bucket.setVeto(func(what, key string) error {
 			if what == "put" && !strings.HasPrefix(key, leaseDir) {
 				return errStore
 			}
 			return nil
-		}
+		})
 		s.answer(mostUnmirrored - 1)
 		time.Sleep(time.Hour)
 		if why := hindrance(); why != "" {
@@ -527,7 +531,7 @@ func TestMirrorHoldsBack(t *testing.T) {
 		if hindrance() == "" {
 			t.Errorf("not held back with %d results to be stored", mostUnmirrored)
 		}
-		s.bucket.veto = nil
+		s.bucket.veto.Store(nil)
 		time.Sleep(2*mirrorRetry + 2*leasePoll)
 		if kept, why := s.run.mirror.kept.Load(), hindrance(); why != "" || kept != mostUnmirrored+10 {
 			t.Errorf("%d kept, held back after the store's return: %s", kept, why)
