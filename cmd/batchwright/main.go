@@ -59,7 +59,8 @@ and gives back a file of answers: every record once, in input order, whatever cr
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
 	root.AddCommand(newRunCommand(), newPlanCommand(), newTryCommand(), newShowCommand(), newExportCommand(),
-		newVerifyCommand(), newRemoveCommand(), newWorkerCommand(), newSimulateCommand())
+		newVerifyCommand(), newRemoveCommand(), newWorkerCommand(), newStatusCommand(), newPauseCommand(), newResumeCommand(),
+		newStopCommand(), newSimulateCommand())
 	return root
 }
 

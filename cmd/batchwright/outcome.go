@@ -2,11 +2,15 @@ package main
 
 import (
 	"strings"
+	"time"
 
 	"github.com/batchwright/batchwright/jobs"
 	"github.com/batchwright/batchwright/jobs/coordinator"
 	"github.com/batchwright/batchwright/worker"
 )
+
+// absentFor is how long a run may have no worker before that is told.
+const absentFor = 10 * time.Second
 
 // snapshotOf joins what the coordinator and the worker in this process know.
 func snapshotOf(p coordinator.Progress, w worker.Stats) snapshot {
@@ -17,8 +21,18 @@ func snapshotOf(p coordinator.Progress, w worker.Stats) snapshot {
 		Tokens: p.Tally.Usage, Cost: p.Tally.Cost, Priced: p.Tally.Unpriced == 0,
 		InFlight: w.InFlight, Waiting: w.Waiting, Why: w.Why, Elapsed: p.Elapsed,
 	}
-	if p.Trouble != "" {
+	if p.Fleet.Workers > 1 || w == (worker.Stats{}) {
+		// Workers elsewhere as well.
+		s.InFlight, s.Waiting, s.Why = p.Fleet.InFlight, p.Fleet.Waiting, p.Fleet.Why
+		s.Calls, s.Retries = p.Tally.Calls, p.Tally.Retries
+	}
+	switch {
+	case p.Trouble != "":
 		s.Why = p.Trouble
+	case p.Paused:
+		s.Why = "paused; batchwright resume goes on"
+	case !p.Fleet.Absent.IsZero() && time.Since(p.Fleet.Absent) > absentFor:
+		s.Why = noWorkers
 	}
 	return s
 }
@@ -51,7 +65,7 @@ func summaryOf(job *jobs.Job, o coordinator.Outcome, cause stopCause, simulated 
 		s.Outcome, s.ExitCode = outcomeTimedOut, exitOutOfTime
 	default:
 		s.Outcome, s.ExitCode = outcomeStopped, exitInterrupted
-		if cause.signal != nil && cause.signal.String() == "terminated" {
+		if o.Stopped || cause.signal != nil && cause.signal.String() == "terminated" {
 			s.ExitCode = exitTerminated
 		}
 	}

@@ -137,7 +137,7 @@ func (f *runFlags) run(ctx context.Context, args []string, stdout io.Writer) err
 	if err := f.confirm(run, screen); err != nil {
 		return errors.Join(err, run.Close())
 	}
-	outcome, cause, err := f.execute(ctx, run, calls, job, screen, log)
+	outcome, cause, err := f.execute(ctx, run, calls, job, lock, state, screen, log)
 	if err != nil {
 		return err
 	}
@@ -153,11 +153,11 @@ type stopCause struct {
 // execute coordinates the run until it ends or is told to stop, and works for it in this process unless workers elsewhere
 // are to do all.
 func (f *runFlags) execute(ctx context.Context, run *coordinator.Run, calls *endpoint, job *jobs.Job,
-	screen *progress, log *slog.Logger,
+	lock *coordinator.Lock, state coordinator.State, screen *progress, log *slog.Logger,
 ) (coordinator.Outcome, stopCause, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	rdb, cipher, err := f.courier(ctx)
+	rdb, cipher, err := f.courier(ctx, lock, state)
 	if err != nil {
 		return coordinator.Outcome{}, stopCause{}, errors.Join(err, run.Close())
 	}
@@ -217,11 +217,18 @@ func (nobody) Abort()                {}
 func (nobody) Stats() worker.Stats   { return worker.Stats{} }
 
 // courier reaches the fleet's Redis, or starts one in this process.
-func (f *runFlags) courier(ctx context.Context) (redis.UniversalClient, *courier.Cipher, error) {
+func (f *runFlags) courier(ctx context.Context, lock *coordinator.Lock, state coordinator.State) (redis.UniversalClient, *courier.Cipher, error) {
 	if f.given(os.Getenv) {
 		return f.connect(ctx, os.Getenv)
 	}
 	embedded := courier.StartEmbedded()
+	socket, err := state.Socket()
+	if err == nil {
+		err = errors.Join(embedded.Listen(ctx, socket), lock.Announce(socket))
+	}
+	if err != nil { // the run does without
+		slog.WarnContext(ctx, "status, pause and stop will not find this run", slog.Any("error", err))
+	}
 	return embeddedClient{embedded.Client(), embedded}, nil, nil
 }
 

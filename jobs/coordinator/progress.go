@@ -23,10 +23,24 @@ type Progress struct {
 	// Trouble says what hinders the coordinator: its disk or its store; empty when nothing does.
 	Trouble string
 	Blocked string
+	// Paused says that a person paused the run.
+	Paused bool
+	// Fleet is who works on the run.
+	Fleet Fleet
 	// Elapsed is the time worked on the run, over all restarts.
 	Elapsed time.Duration
 	// Output is the path of the output.
 	Output string
+}
+
+// Fleet is who works on a run, as their renewals of the last seconds say.
+type Fleet struct {
+	Workers int
+	// InFlight counts calls, Waiting records that wait for their time, a limit or the API, for the reason Why.
+	InFlight, Waiting int
+	Why               string
+	// Absent is since when there has been no worker; zero while there is one.
+	Absent time.Time
 }
 
 // Progress reports where the run stands; it may be called while Execute runs.
@@ -36,7 +50,7 @@ func (r *Run) Progress() Progress {
 	p := Progress{
 		Run: r.manifest.Run, Job: r.manifest.Job, Total: r.total.Load(), TotalKnown: r.totalKnown.Load(),
 		Tally: r.tally.copy(), Before: r.before.copy(), Repeats: r.repeats, Unknown: r.manifest.Unknown, Outstanding: len(r.outstanding),
-		Trouble: r.hindrance(), Blocked: r.blocked, Elapsed: r.manifest.Elapsed, Output: r.manifest.Output,
+		Trouble: r.hindrance(), Blocked: r.blocked, Elapsed: r.manifest.Elapsed, Output: r.manifest.Output, Paused: r.paused, Fleet: r.fleet,
 	}
 	if !r.started.IsZero() {
 		p.Elapsed += time.Since(r.started)

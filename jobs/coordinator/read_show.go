@@ -23,7 +23,7 @@ type Overview struct {
 
 // Overview counts the run's results. It reads the open parts; sealed ones have been counted.
 func (r *Results) Overview() (Overview, error) {
-	o := Overview{Manifest: r.Manifest, Parts: len(r.Parts), Running: r.State.holder()}
+	o := Overview{Manifest: r.Manifest, Parts: len(r.Parts), Running: r.State.Holder()}
 	for i := range r.Parts {
 		if r.Parts[i].Sealed {
 			o.Tally.plus(r.Parts[i].Tally)
@@ -40,9 +40,9 @@ func (r *Results) Overview() (Overview, error) {
 	return o, nil
 }
 
-// holder is the process that holds the state folder, nil when none does. The lock is tried only when the process
+// Holder is the process that holds the state folder, nil when none does. The lock is tried only when the process
 // that wrote its name into it is alive, so that looking does not keep a run from starting.
-func (s State) holder() *Holder {
+func (s State) Holder() *Holder {
 	file, err := os.Open(filepath.Join(s.Dir, lockFile))
 	if err != nil {
 		return nil

@@ -98,16 +98,27 @@ func (r *Run) recover(ctx context.Context) error {
 // muster takes in who is there to work: how much they can do, and whether they can do it.
 func (r *Run) muster(ctx context.Context, s *courier.Survey, live []string) {
 	slots, refusals, why := 0, 0, ""
+	fleet := Fleet{Workers: len(live)}
 	for _, worker := range live {
 		beat := s.Workers[worker]
 		slots += beat.Slots
+		fleet.InFlight += beat.InFlight
+		fleet.Waiting += beat.Waiting
+		if beat.Why != "" {
+			fleet.Why = beat.Why
+		}
 		if beat.Refused != "" {
 			refusals++
 			why = beat.Refused
 		}
 	}
 	r.mu.Lock()
-	r.capacity = slots
+	if fleet.Workers == 0 {
+		if fleet.Absent = r.fleet.Absent; fleet.Absent.IsZero() {
+			fleet.Absent = time.Now()
+		}
+	}
+	r.capacity, r.fleet = slots, fleet
 	if most := r.job.Limits.Concurrency; most > 0 {
 		slots = min(slots, most)
 	}

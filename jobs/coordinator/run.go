@@ -36,6 +36,7 @@ type Run struct {
 	journaled   courier.Position // of the results that are journaled
 	reserved    jobs.Nanodollars // worst case of what is outstanding
 	capacity    int              // calls that the fleet makes at once, as far as known
+	fleet       Fleet
 	scratch     []byte           // for encoding a result
 	committing  bool             // results are on their way to the disk
 	fed         bool             // every record was handed out or has its result

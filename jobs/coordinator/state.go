@@ -29,6 +29,7 @@ const (
 	lockFile     = "lock"
 	triesFile    = "tries.journal"
 	ballastFile  = "ballast"
+	socketFile   = "redis.sock"
 	partsDir     = "parts"
 
 	metaSuffix    = ".json"        // what the part covers; once sealed, also how its records ended
@@ -178,13 +179,18 @@ func (s State) writePart(meta *PartMeta) error {
 }
 
 // Lock is this process's exclusive hold on a state folder; the kernel drops it when the process dies.
-type Lock struct{ file *os.File }
+type Lock struct {
+	file   *os.File
+	holder Holder
+}
 
 // Holder is the process that holds a lock.
 type Holder struct {
 	PID     int       `json:"pid"`
 	Host    string    `json:"host"`
 	Started time.Time `json:"started"`
+	// Socket is where the Redis in the process listens; empty when the run uses a server's.
+	Socket string `json:"socket,omitempty"`
 }
 
 // HeldError says that another process holds the state folder.
@@ -197,6 +203,23 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("this job is being run by process %d on %s, since %s: wait for it (--wait-lock 10m) or stop it",
 		e.Holder.PID, e.Holder.Host, e.Holder.Started.Local().Format("2006-01-02 15:04:05"))
 }
+
+// Socket is where the Redis in a process that runs the job can be reached; name it to Lock.Announce. A socket's path has
+// some hundred bytes at most: with a longer one the socket lies in the folder for temporary files, for this user alone.
+func (s State) Socket() (path string, err error) {
+	path, err = filepath.Abs(filepath.Join(s.Dir, socketFile))
+	if err != nil || len(path) <= maxSocketPath {
+		return path, err
+	}
+	dir, err := os.MkdirTemp("", "batchwright-")
+	if err != nil {
+		return "", fmt.Errorf("create folder for socket: %w", err)
+	}
+	return filepath.Join(dir, socketFile), nil
+}
+
+// maxSocketPath is what the least of the systems allows (sun_path of macOS has 104 bytes with its end).
+const maxSocketPath = 100
 
 // Lock takes the folder, creating it where needed. *HeldError when another process has it.
 func (s State) Lock() (*Lock, error) {
@@ -222,19 +245,31 @@ func (s State) Lock() (*Lock, error) {
 	if err != nil {
 		host = "this machine"
 	}
-	who, err := json.Marshal(Holder{os.Getpid(), host, time.Now()})
-	if err == nil {
-		err = errors.Join(file.Truncate(0), writeAt(file, who))
+	l := &Lock{file: file, holder: Holder{PID: os.Getpid(), Host: host, Started: time.Now()}}
+	if err := l.write(); err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("write lock: %w", err), file.Close())
-	}
-	return &Lock{file}, nil
+	return l, nil
 }
 
-func writeAt(file *os.File, data []byte) error {
-	_, err := file.WriteAt(data, 0)
-	return err
+// Announce says at which socket the Redis in this process listens.
+func (l *Lock) Announce(socket string) error {
+	l.holder.Socket = socket
+	return l.write()
+}
+
+func (l *Lock) write() error {
+	who, err := json.Marshal(l.holder)
+	if err == nil {
+		err = l.file.Truncate(0)
+	}
+	if err == nil {
+		_, err = l.file.WriteAt(who, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("write lock: %w", err)
+	}
+	return nil
 }
 
 // Unlock gives the folder up.

@@ -71,5 +71,5 @@ func (s State) lockTries() (*Lock, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock tries: %w", err), file.Close())
 	}
-	return &Lock{file}, nil
+	return &Lock{file: file}, nil
 }

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/batchwright/batchwright/jobs/coordinator"
+	"github.com/batchwright/batchwright/jobs/courier"
+)
+
+// control is something that a person tells a run.
+type control struct {
+	want string // in the courier's words
+	done string // what the run is then
+	// reached reports whether it is.
+	reached func(*coordinator.Status) bool
+}
+
+func newPauseCommand() *cobra.Command {
+	return newControlCommand("pause", "Make no new calls for a run until it is resumed",
+		"Make no new calls for a run until it is resumed. Calls in flight end; workers learn of it within three seconds.",
+		control{courier.Pause, "paused", func(s *coordinator.Status) bool { return s.Paused }})
+}
+
+func newResumeCommand() *cobra.Command {
+	return newControlCommand("resume", "Go on with a paused run", "Go on with a paused run.",
+		control{"", "resumed", func(s *coordinator.Status) bool { return !s.Paused }})
+}
+
+func newStopCommand() *cobra.Command {
+	return newControlCommand("stop", "End a run so that it can be continued",
+		"End a run as Ctrl-C does: calls in flight are finished and kept, and batchwright run continues it. Its process exits with 143.",
+		control{courier.Stop, "stopping", func(s *coordinator.Status) bool { return s.Stopping }})
+}
+
+func newControlCommand(use, short, long string, told control) *cobra.Command {
+	f := &statusFlags{}
+	command := &cobra.Command{
+		Use: use + " JOB", Short: short, Long: long + "\n\nJOB is a job file, its name, or a run's id.", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return f.tell(c.Context(), args, told, c.OutOrStdout()) },
+	}
+	f.add(command.Flags())
+	command.Flags().BoolVar(&f.asJSON, "json", false, "print the run's status as JSON")
+	return command
+}
+
+// controlWait is how long a coordinator may take to do what it is told; it renews every second.
+const controlWait = 10 * time.Second
+
+// tell tells a run something and waits until it is so.
+func (f *statusFlags) tell(ctx context.Context, args []string, told control, stdout io.Writer) error {
+	found, err := f.runs(ctx, args)
+	defer closeRuns(found)
+	switch {
+	case err != nil:
+		return err
+	case len(found) == 0:
+		return fmt.Errorf("no run of %q is on: batchwright status lists those that are", args[0])
+	case len(found) > 1:
+		return fmt.Errorf("%d runs are called %q: name the one that you mean by its run id, which batchwright status shows",
+			len(found), args[0])
+	}
+	run := found[0]
+	if !run.view.Owned {
+		return fmt.Errorf("run %s has no coordinator now, so that it makes no calls: batchwright run continues it", run.id)
+	}
+	if err := courier.Want(ctx, run.rdb, run.id, told.want); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(controlWait); ; {
+		err := run.look(ctx)
+		gone := errors.Is(err, courier.ErrNoRun) || err == nil && !run.view.Owned || run.own && err != nil
+		if gone && told.want == courier.Stop || err == nil && told.reached(&run.status) {
+			break
+		}
+		if time.Now().After(deadline) {
+			return errors.Join(fmt.Errorf("run %s was told and has not answered for %s", run.id, controlWait), err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	if f.asJSON {
+		return writeLine(stdout, statusLineOf(run, time.Now()))
+	}
+	_, err = fmt.Fprintf(stdout, "%s: %s\n", clean(run.status.Job), told.done)
+	return err
+}
