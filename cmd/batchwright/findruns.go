@@ -45,6 +45,7 @@ func (r *foundRun) look(ctx context.Context) error {
 	if view.Status == nil {
 		return nil // it has just begun
 	}
+	r.status = coordinator.Status{} // what is left out is no more so
 	if err := json.Unmarshal(view.Status, &r.status); err != nil {
 		return fmt.Errorf("read status of run %s: %w", r.id, err)
 	}

@@ -37,9 +37,9 @@ type Run struct {
 	reserved    jobs.Nanodollars // worst case of what is outstanding
 	capacity    int              // calls that the fleet makes at once, as far as known
 	fleet       Fleet
-	scratch     []byte           // for encoding a result
-	committing  bool             // results are on their way to the disk
-	fed         bool             // every record was handed out or has its result
+	scratch     []byte // for encoding a result
+	committing  bool   // results are on their way to the disk
+	fed         bool   // every record was handed out or has its result
 	stopping    bool
 	paused      bool
 	stopped     bool  // because a person wanted that, from anywhere
