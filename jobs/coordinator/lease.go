@@ -153,7 +153,7 @@ func createLease(ctx context.Context, bucket store.Bucket, number int) (*lease, 
 	id := rand.Text()
 	l := &lease{
 		bucket: bucket, number: number, id: id, lost: make(chan struct{}), renewed: time.Now(),
-		mark: leaseMark{Version: stateVersion, ID: id, Holder: Holder{os.Getpid(), host, time.Now().UTC()}},
+		mark: leaseMark{Version: stateVersion, ID: id, Holder: Holder{PID: os.Getpid(), Host: host, Started: time.Now().UTC()}},
 	}
 	data, err := json.Marshal(l.mark)
 	if err != nil {
