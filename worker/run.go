@@ -36,6 +36,7 @@ type run struct {
 	stopCalls context.CancelFunc
 	stopped   <-chan struct{} // done with admitting
 
+	refusing  sync.Once
 	refusal   atomic.Pointer[string] // what a person must do before this worker can make the run's calls
 	suspects  sync.Once              // starts the goroutine that tries suspects
 	dismissed chan struct{}          // closed when the run is to be left
@@ -240,12 +241,12 @@ func (r *run) returnRecord(rec *record, earliest time.Time) {
 
 // refuse withdraws this worker from a run whose calls it can't make until a person has acted.
 func (r *run) refuse(reply *messages.Reply) {
-	if !r.refusal.CompareAndSwap(nil, &reply.Remedy) {
-		return
-	}
-	// The remedy fits all accounts; what the API says names the model, the limit or the date.
-	slog.Warn("the API refuses all calls", slog.String("run", r.id), slog.String("answer", describe(reply)))
-	// Before the records go back, or they would come again at once.
-	r.session.Refuse(reply.Remedy)
-	r.stop()
+	r.refusing.Do(func() {
+		// The remedy fits all accounts; what the API says names the model, the limit or the date.
+		slog.Warn("the API refuses all calls", slog.String("run", r.id), slog.String("answer", describe(reply)))
+		r.refusal.Store(&reply.Remedy)
+		// Before any record goes back, or it would come again at once.
+		r.session.Refuse(reply.Remedy)
+		r.stop()
+	})
 }

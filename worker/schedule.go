@@ -34,7 +34,7 @@ type scheduler struct {
 	inFlight int
 	hung     int       // of those, the ones in flight for longer than hungAfter
 	young    list.List // of *call: the others, oldest first
-	callers  int       // goroutines that make calls
+	callers  int       // goroutines that make calls, at most 2·slots
 	idle     int       // of those, the ones that wait for work
 	alarm    *time.Timer
 	alarmAt  time.Time // zero when it is not set
@@ -178,8 +178,10 @@ func (s *scheduler) changedLocked(l *lane) {
 func (s *scheduler) limit(l *lane, most int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l.most = most
-	s.changedLocked(l)
+	if l.most != most {
+		l.most = most
+		s.changedLocked(l)
+	}
 }
 
 // tend runs f in a goroutine that the end of the lane waits for; it does nothing when the lane is closed.
@@ -238,16 +240,14 @@ func (s *scheduler) take(now time.Time) *call {
 // first is the lane whose call goes first among those that may start one as far as is known; its limiter may still
 // forbid it.
 func (s *scheduler) first(now time.Time) *lane {
-	if s.closed || s.gate.shut || s.inFlight >= 2*s.slots {
+	if s.closed || s.gate.shut {
 		return nil
 	}
 	s.age(now)
 	var first *lane
 	for _, l := range s.lanes {
-		if first != nil && max(l.finish, s.clock) >= max(first.finish, s.clock) {
-			continue
-		}
-		if s.startable(l, now) {
+		// The start tag is the finish tag or the present: comparing finish tags gives the same order.
+		if (first == nil || l.finish < first.finish) && s.startable(l, now) {
 			first = l
 		}
 	}
@@ -347,7 +347,7 @@ func (s *scheduler) handOn(now time.Time) {
 // setAlarm makes the alarm ring when the next call could start without anything else changing. It follows a search
 // that found none at now.
 func (s *scheduler) setAlarm(now time.Time) {
-	if s.closed || s.gate.shut || s.inFlight >= 2*s.slots {
+	if s.closed || s.gate.shut {
 		return
 	}
 	var at time.Time

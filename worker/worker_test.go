@@ -64,43 +64,9 @@ func limited(wait time.Duration) messages.Reply {
 	}}
 }
 
-// fleet is a coordinator's end and one worker, on a Redis in the bubble.
-type fleet struct {
-	t      *testing.T
-	owner  *courier.Owner
-	worker *Worker
-	redis  *courier.Embedded
-}
-
 // body of a record's request; size pads it.
 func body(record, size int) []byte {
 	return fmt.Appendf(nil, `{"model":"m","max_tokens":10,"id":"record-%d-","pad":%q}`, record, strings.Repeat("x", size))
-}
-
-// start hands records 0 to n-1 out to a worker that calls the api.
-func start(t *testing.T, a *api, limits jobs.Limits, requests ...[]byte) *fleet {
-	t.Helper()
-	redis := courier.StartEmbedded()
-	owner, err := courier.Own(t.Context(), redis.Client(), "run", 0, courier.OwnerOptions{Terms: courier.Terms{MaxAttempts: 8, Limits: limits}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	worker, err := Start(t.Context(), redis.Client(), Options{
-		Only: "run", Caller: func(courier.Terms) (Caller, error) { return a, nil }, Poll: 2 * time.Second,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	worker.random = func() float64 { return 1 } // the longest backoff
-	f := &fleet{t, owner, worker, redis}
-	var batch []jobs.Request
-	for i, body := range requests {
-		batch = append(batch, jobs.Request{Record: int64(i), Digest: jobs.DigestOf(body), Body: body})
-	}
-	if err := owner.HandOut(t.Context(), owner.Next(), batch, courier.New); err != nil {
-		t.Fatal(err)
-	}
-	return f
 }
 
 func requests(n int) [][]byte {
@@ -111,27 +77,51 @@ func requests(n int) [][]byte {
 	return all
 }
 
-// collect reads deliveries until there are n, or so much time has passed.
-func (f *fleet) collect(n int, within time.Duration) []courier.Delivery {
-	f.t.Helper()
-	var got []courier.Delivery
-	for end := time.Now().Add(within); len(got) < n && time.Now().Before(end); {
-		batch, err := f.owner.Read(f.t.Context(), time.Second)
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		got = append(got, batch.Deliveries...)
-	}
-	return got
+// fleet is the coordinator's end of one run, and one worker that serves it.
+type fleet struct {
+	t       *testing.T
+	worker  *Worker
+	session *sessionFake
+	read    int // deliveries that were collected
 }
 
-func (f *fleet) stop() {
-	f.worker.Drain(f.t.Context())
-	if err := f.owner.Close(f.t.Context()); err != nil {
-		f.t.Error(err)
-	}
-	f.redis.Close()
+// start hands records 0 to n-1 out to a worker that calls the api.
+func start(t *testing.T, a *api, limits jobs.Limits, requests ...[]byte) *fleet {
+	t.Helper()
+	from := serveFakes(t, DefaultConcurrency)
+	f := &fleet{t: t, worker: from.worker, session: from.session(from.announce("run", limits, a), 1)}
+	f.session.hand(false, requests...)
+	return f
 }
+
+// again hands a record that came back out again, when it is due.
+func (f *fleet) again(back *courier.Returned) {
+	time.Sleep(time.Until(back.Earliest))
+	f.session.handOut(courier.HandOut{Requests: []jobs.Request{{
+		Record: back.Record, Digest: back.Digest, Body: body(int(back.Record), 0),
+		Attempts: back.Attempts, Calls: back.Calls, Refusals: back.Refusals,
+	}}})
+}
+
+// collect takes deliveries until there are n, or so much time has passed.
+func (f *fleet) collect(n int, within time.Duration) []courier.Delivery {
+	f.t.Helper()
+	over := time.After(within)
+	for {
+		got := f.session.got()[f.read:]
+		if len(got) < n {
+			select {
+			case <-f.session.delivered:
+				continue
+			case <-over:
+			}
+		}
+		f.read += len(got)
+		return got
+	}
+}
+
+func (f *fleet) stop() { f.worker.Drain(f.t.Context()) }
 
 func succeededCount(deliveries []courier.Delivery) int {
 	n := 0
@@ -167,11 +157,7 @@ func TestDeterministicFailureEnds(t *testing.T) {
 					}
 					if back := more[0].Returned; back != nil {
 						returned++
-						request := jobs.Request{Record: 0, Digest: back.Digest, Body: body(0, 0), Attempts: back.Attempts, Calls: back.Calls}
-						time.Sleep(time.Until(back.Earliest))
-						if err := f.owner.HandOut(t.Context(), f.owner.Next(), []jobs.Request{request}, courier.Again); err != nil {
-							t.Fatal(err)
-						}
+						f.again(back)
 					}
 					got = append(got, more...)
 				}
@@ -224,14 +210,7 @@ func TestOutageCostsTimeOnly(t *testing.T) {
 					for _, d := range got {
 						switch {
 						case d.Returned != nil:
-							time.Sleep(time.Until(d.Returned.Earliest))
-							r := jobs.Request{
-								Record: d.Returned.Record, Digest: d.Returned.Digest, Body: body(int(d.Returned.Record), 0),
-								Attempts: d.Returned.Attempts, Calls: d.Returned.Calls,
-							}
-							if err := f.owner.HandOut(t.Context(), f.owner.Next(), []jobs.Request{r}, courier.Again); err != nil {
-								t.Fatal(err)
-							}
+							f.again(d.Returned)
 						case d.Result.Status != jobs.Succeeded:
 							t.Fatalf("record %d failed: %s %s", d.Result.Record, d.Result.Reason, d.Result.Error)
 						default:
