@@ -3,12 +3,14 @@
 
 GO       ?= go
 FUZZTIME ?= 30s
+RECORDS  ?= 100000
+FAULTS   ?= 100
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The race detector needs a C compiler; go env CGO_ENABLED is 0 where there is none.
 RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint build bench fuzz cover clean
+.PHONY: help test lint build bench chaos fuzz cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +37,10 @@ build: ## bin/batchwright, static, with the version from git
 
 bench: build ## speed and memory against the stated goals, as a table (about ten minutes)
 	$(GO) run ./bench -binary bin/batchwright
+
+chaos: ## a fleet through FAULTS faults on RECORDS records, by SEED; ends with the table of what was survived
+	CHAOS_RECORDS=$(RECORDS) CHAOS_FAULTS=$(FAULTS) CHAOS_SEED=$(SEED) CHAOS_SECONDS=40 CHAOS_TRIES=10 \
+		$(GO) test -count 1 -timeout 0 -v -run '^Test(Chaos|Recovery)$$' ./bench/chaos
 
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort -u | while IFS=: read -r file target; do \
