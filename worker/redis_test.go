@@ -102,6 +102,7 @@ func serve(t *testing.T, rdb redis.UniversalClient, a *api, cipher *courier.Ciph
 func TestServesRunsOnRedis(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		t.Helper()
 		cipher, err := courier.NewCipher("a key for this test alone")
 		if err != nil {
 			t.Fatal(err)
@@ -143,6 +144,7 @@ func TestServesRunsOnRedis(t *testing.T) {
 func TestRollingRestartRepeatsNoCall(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		t.Helper()
 		const records = 1500
 		began := make(chan struct{}, records+100)
 		a := &api{answer: func(string) messages.Reply {

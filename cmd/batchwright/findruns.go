@@ -68,7 +68,7 @@ func (f *fleetFlags) runs(ctx context.Context, args []string) ([]*foundRun, erro
 	}
 	var found []*foundRun
 	if f.given(os.Getenv) {
-		rdb, _, err := f.connect(ctx, os.Getenv)
+		rdb, _, err := f.connect(ctx, os.Getenv, 0)
 		if err != nil {
 			return nil, err
 		}

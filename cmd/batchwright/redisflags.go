@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/pflag"
@@ -43,9 +44,9 @@ func (f *redisFlags) given(env func(string) string) bool {
 	return f.address.URL != "" || env(redisEnv) != "" || env(redisEnv+"_FILE") != ""
 }
 
-// connect reaches Redis, logs what a person should know of it, and makes the cipher that was asked for, nil when none was. What
+// connect reaches Redis, waiting for it as long as patience lasts, logs what a person should know of it, and makes the cipher that was asked for, nil when none was. What
 // a person must change is a usage error; a Redis that does not answer is none.
-func (f *redisFlags) connect(ctx context.Context, env func(string) string) (redis.UniversalClient, *courier.Cipher, error) {
+func (f *redisFlags) connect(ctx context.Context, env func(string) string, patience time.Duration) (redis.UniversalClient, *courier.Cipher, error) {
 	cipher, err := f.cipher(env)
 	if err != nil {
 		return nil, nil, usageError(err)
@@ -63,7 +64,7 @@ func (f *redisFlags) connect(ctx context.Context, env func(string) string) (redi
 	if err != nil {
 		return nil, nil, usageError(err)
 	}
-	warnings, err := courier.Check(ctx, rdb)
+	warnings, err := checked(ctx, rdb, patience)
 	for _, warning := range warnings {
 		slog.WarnContext(ctx, "redis", slog.String("finding", warning))
 	}
@@ -74,6 +75,23 @@ func (f *redisFlags) connect(ctx context.Context, env func(string) string) (redi
 		return nil, nil, errors.Join(err, rdb.Close())
 	}
 	return rdb, cipher, nil
+}
+
+// checked checks a Redis, again and again for as long as it may take to answer: it may be starting as well.
+func checked(ctx context.Context, rdb redis.UniversalClient, patience time.Duration) ([]string, error) {
+	began := time.Now()
+	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
+		warnings, err := courier.Check(ctx, rdb)
+		if err == nil || errors.Is(err, courier.ErrUnfit) || time.Since(began)+wait > patience {
+			return warnings, err
+		}
+		slog.WarnContext(ctx, "waiting for redis", slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
 }
 
 func (f *redisFlags) cipher(env func(string) string) (*courier.Cipher, error) {

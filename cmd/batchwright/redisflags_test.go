@@ -85,7 +85,7 @@ func TestRedisFlags(t *testing.T) {
 				t.Fatal(err)
 			}
 			env := func(name string) string { return test.env[name] }
-			rdb, cipher, err := f.connect(t.Context(), env)
+			rdb, cipher, err := f.connect(t.Context(), env, 0)
 			if test.want != "" {
 				code := exitFailed
 				if exit := (*exitError)(nil); errors.As(err, &exit) {

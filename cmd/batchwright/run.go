@@ -216,10 +216,14 @@ func (nobody) Drain(context.Context) {}
 func (nobody) Abort()                {}
 func (nobody) Stats() worker.Stats   { return worker.Stats{} }
 
+// redisPatience is how long a run waits for a Redis that does not answer: it may be starting as well, and a mistyped
+// address must be told soon.
+const redisPatience = time.Minute
+
 // courier reaches the fleet's Redis, or starts one in this process.
 func (f *runFlags) courier(ctx context.Context, lock *coordinator.Lock, state coordinator.State) (redis.UniversalClient, *courier.Cipher, error) {
 	if f.given(os.Getenv) {
-		return f.connect(ctx, os.Getenv)
+		return f.connect(ctx, os.Getenv, redisPatience)
 	}
 	embedded := courier.StartEmbedded()
 	socket, err := state.Socket()

@@ -208,10 +208,11 @@ func (l *workerLine) text() string {
 	if l.Waiting > 0 {
 		text += fmt.Sprintf(", %d records wait", l.Waiting)
 	}
-	for _, why := range []string{l.Refused, l.Why} {
-		if why != "" {
-			text += ": " + clean(why)
-		}
+	if l.Refused != "" {
+		text += ": " + clean(l.Refused)
+	}
+	if l.Why != "" {
+		text += ": " + clean(l.Why)
 	}
 	return text
 }

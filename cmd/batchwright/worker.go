@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"slices"
@@ -53,7 +54,7 @@ signal ends the calls.`,
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c.Context()) },
 	}
 	flags := command.Flags()
-	f.redisFlags.add(flags)
+	f.add(flags)
 	flags.IntVar(&f.concurrency, "concurrency", worker.DefaultConcurrency, "calls at once, over all runs")
 	flags.DurationVar(&f.grace, "grace", 0, "how long calls in flight may take to end after SIGTERM (default the longest call timeout of its runs, and 30s)")
 	flags.StringArrayVar(&f.baseURLs, "base-url", nil, "`URL` of an API that the credential may be sent to; repeatable")
@@ -77,7 +78,7 @@ func (f *workerFlags) run(ctx context.Context) error {
 	if f.secret, err = messages.ReadSecret(os.Getenv, f.keyEnv); err != nil {
 		return usageError(err)
 	}
-	rdb, cipher, err := f.connect(ctx, os.Getenv)
+	rdb, cipher, err := f.connect(ctx, os.Getenv, math.MaxInt64)
 	if err != nil {
 		return err
 	}

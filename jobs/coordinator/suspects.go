@@ -90,7 +90,7 @@ type suspicion struct {
 func openSuspicion(state State) (suspicion, error) {
 	s := suspicion{alone: make(map[int64]int), before: make(map[int64]bool), began: make(map[int64]bool), dirty: true}
 	path := filepath.Join(state.Dir, suspicionFile)
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(path) //nolint:gosec // the state folder's own
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return s, fmt.Errorf("read records in flight: %w", err)
 	}
@@ -108,8 +108,8 @@ func (s *suspicion) parse(data []byte) {
 	if len(data) < 8 {
 		return
 	}
-	size := binary.LittleEndian.Uint32(data)
-	if uint64(size) > uint64(len(data)-8) || crc32.Checksum(data[8:8+size], suspicionSums) != binary.LittleEndian.Uint32(data[4:]) {
+	size := int64(binary.LittleEndian.Uint32(data))
+	if size > int64(len(data)-8) || crc32.Checksum(data[8:8+size], suspicionSums) != binary.LittleEndian.Uint32(data[4:]) {
 		return
 	}
 	for rest := data[8 : 8+size]; len(rest) > 0; {
