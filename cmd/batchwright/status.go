@@ -68,7 +68,10 @@ type statusLine struct {
 	// coordinator is gone).
 	State string `json:"state"`
 	// Why says what hinders the run or what its calls wait for.
-	Why     string `json:"why,omitempty"`
+	Why string `json:"why,omitempty"`
+	// Blocked says what a person must do, Trouble what hinders the coordinator; both are empty when all is well.
+	Blocked string `json:"blocked"`
+	Trouble string `json:"trouble"`
 	Records int64  `json:"records"`
 	Counted bool   `json:"records_known"`
 	Done    int64  `json:"done"`
@@ -102,7 +105,7 @@ type workerLine struct {
 func statusLineOf(run *foundRun, now time.Time) *statusLine {
 	s := &run.status
 	line := &statusLine{
-		Job: s.Job, RunID: run.id, Why: s.Trouble, Records: s.Total, Counted: s.Counted, Done: s.Done,
+		Job: s.Job, RunID: run.id, Why: s.Trouble, Blocked: s.Blocked, Trouble: s.Trouble, Records: s.Total, Counted: s.Counted, Done: s.Done,
 		Failed: s.Done - s.Succeeded, Cost: float64(s.Cost) / 1e9, Budget: float64(s.Budget) / 1e9, Repeats: s.Repeats,
 		Unknown: s.Unknown, Outstanding: s.Outstanding, Coordinator: fmt.Sprintf("%s:%d", s.Host, s.PID),
 		Age: max(now.Sub(s.At).Seconds(), 0), Output: s.Output, Workers: []workerLine{},
