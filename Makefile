@@ -39,7 +39,7 @@ bench: build ## speed and memory against the stated goals, as a table (about ten
 	$(GO) run ./bench -binary bin/batchwright
 
 chaos: ## a fleet through FAULTS faults on RECORDS records, by SEED; ends with the table of what was survived
-	CHAOS_RECORDS=$(RECORDS) CHAOS_FAULTS=$(FAULTS) CHAOS_SEED=$(SEED) CHAOS_SECONDS=40 CHAOS_TRIES=10 \
+	CHAOS_RECORDS=$(RECORDS) CHAOS_FAULTS=$(FAULTS) CHAOS_SEED=$(or $(SEED),$(shell date +%s)) CHAOS_SECONDS=40 CHAOS_TRIES=10 \
 		$(GO) test -count 1 -timeout 0 -v -run '^Test(Chaos|Recovery)$$' ./bench/chaos
 
 fuzz: ## each fuzz target for FUZZTIME (30s)

@@ -3,7 +3,6 @@ package chaos
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,7 +34,7 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 // longer; make chaos sets them.
 func TestChaos(t *testing.T) {
 	t.Parallel()
-	seed := number(t, "CHAOS_SEED", rand.Uint64N(1_000_000))
+	seed := number(t, "CHAOS_SEED", 5)
 	records, faults := int(number(t, "CHAOS_RECORDS", 3000)), int(number(t, "CHAOS_FAULTS", 10))
 	workers := int(number(t, "CHAOS_WORKERS", 3))
 	longest := time.Duration(number(t, "CHAOS_SECONDS", 4)) * time.Second
