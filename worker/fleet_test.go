@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -276,6 +277,59 @@ func TestCutOffStartsNoCall(t *testing.T) {
 		time.Sleep(time.Minute)
 		if n := succeededCount(s.got()); n != 20 {
 			t.Errorf("%d of 20 answered after it was back", n)
+		}
+		f.worker.Drain(t.Context())
+	})
+}
+
+// An outage is not probed either while the worker is cut off.
+func TestCutOffProbesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := serveFakes(t, 4)
+		r := f.announce("r", jobs.Limits{}, &api{answer: func(string) messages.Reply { return failing() }})
+		s := f.session(r, 1)
+		s.hand(false, requests(4)...)
+		time.Sleep(5 * time.Minute)
+		before := len(r.api.of("ping"))
+		if before == 0 {
+			t.Fatal("the outage was not probed")
+		}
+		s.cutOff.Store(true)
+		time.Sleep(5 * time.Minute)
+		if probes := len(r.api.of("ping")) - before; probes != 0 {
+			t.Errorf("%d probes while cut off", probes)
+		}
+		s.cutOff.Store(false)
+		time.Sleep(5 * time.Minute)
+		if len(r.api.of("ping")) == before {
+			t.Error("no probe after it was back")
+		}
+		f.worker.Drain(t.Context())
+	})
+}
+
+// The coordinator is told of each call before what comes of it, so that it knows the suspects of a worker that dies.
+func TestTellsThatCallsBegin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := serveFakes(t, 4)
+		r := f.announce("r", jobs.Limits{}, taking(time.Second))
+		s := f.session(r, 1)
+		s.hand(false, requests(6)...)
+		time.Sleep(500 * time.Millisecond)
+		story := s.story()
+		slices.Sort(story)
+		if diff := cmp.Diff([]string{"began 0", "began 1", "began 2", "began 3"}, story); diff != "" {
+			t.Errorf("with 4 calls in flight (-want +got):\n%s", diff)
+		}
+		time.Sleep(time.Minute)
+		story = s.story()
+		for record := range 6 {
+			began := slices.Index(story, fmt.Sprintf("began %d", record))
+			if ended := slices.Index(story, fmt.Sprintf("result %d", record)); began < 0 || ended < began {
+				t.Errorf("record %d: began at %d, ended at %d", record, began, ended)
+			}
 		}
 		f.worker.Drain(t.Context())
 	})

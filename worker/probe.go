@@ -119,6 +119,10 @@ func (r *run) up() bool {
 	if err != nil {
 		return false
 	}
+	if !r.session.MayCall() { // the wait may have been long
+		permit.Release()
+		return false
+	}
 	r.made.Add(1)
 	reply := r.caller.Call(r.worker.calling, body)
 	permit.Settle(ratelimit.Cost{Requests: 1, Input: 10, Output: 1})
