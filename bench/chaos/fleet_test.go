@@ -118,6 +118,14 @@ func (f *fleet) start(m *member) {
 	m.process = launch(f.t, m.name, filepath.Join(f.logs, m.name+".log"), append([]string{"ANTHROPIC_API_KEY=" + m.key()}, m.env...), m.args...)
 }
 
+// ended waits for a member to end, as it must do by itself, and returns its exit code.
+func (f *fleet) ended(m *member) int {
+	f.t.Helper()
+	until(f.t, "the end of "+m.name, func() bool { return !m.process.running() })
+	code, _ := m.process.wait(0)
+	return code
+}
+
 // dump makes every process of ours write down what it is doing, and end.
 func (f *fleet) dump() {
 	for _, m := range append([]*member{f.coordinator}, f.workers...) {

@@ -98,6 +98,9 @@ func (p *process) running() bool {
 
 // wait returns the exit code, -1 after a signal, or false when the process still runs after the time.
 func (p *process) wait(most time.Duration) (int, bool) {
+	if !p.running() { // a timer of no time at all would be ready too
+		return p.command.ProcessState.ExitCode(), true
+	}
 	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {

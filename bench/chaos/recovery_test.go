@@ -40,8 +40,7 @@ func TestRecovery(t *testing.T) {
 		m.process.kill()
 		deaths = append(deaths, death{m.key(), time.Now()})
 	}
-	until(t, "the end of the run", func() bool { return !f.coordinator.process.running() })
-	if code, _ := f.coordinator.process.wait(0); code != exitComplete {
+	if code := f.ended(f.coordinator); code != exitComplete {
 		t.Fatalf("the coordinator ended with exit code %d", code)
 	}
 	calls := f.api.all()
