@@ -36,7 +36,7 @@ type keys struct{ run string }
 func (k keys) prefix() string   { return "bw:{" + k.run + "}:" }
 func (k keys) owner() string    { return k.prefix() + "owner" }    // string "EPOCH:HOLDER", TTL
 func (k keys) epoch() string    { return k.prefix() + "epoch" }    // counter of ownerships
-func (k keys) beat() string     { return k.prefix() + "beat" }     // counter of the owner's renewals
+func (k keys) beat() string     { return k.prefix() + "beat" }     // string "COUNT INSTANCE": the owner's renewals, and the Redis that had the last
 func (k keys) terms() string    { return k.prefix() + "terms" }    // JSON of Terms; there while Redis knows the run
 func (k keys) control() string  { return k.prefix() + "control" }  // what a person wants: Pause or Stop
 func (k keys) status() string   { return k.prefix() + "status" }   // JSON of what the owner says of the run

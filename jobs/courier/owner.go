@@ -57,16 +57,23 @@ const (
 	Stop  = "stop"  // finish what is in flight and end; the run can be continued
 )
 
+// instance is Lua for which life of which Redis this is: nothing where a server does not say, as an embedded one, which
+// has but one. A restart, with whatever it was left, begins another, and so does a replica that takes over.
+const instance = `
+local said = redis.pcall('INFO', 'server')
+local instance = type(said) == 'string' and string.match(said, 'run_id:(%w+)') or ''
+`
+
 // acquireScript takes the run unless somebody else holds it. A holder of an epoch before the caller's is one that only
 // an old snapshot of Redis still knows. It returns the new epoch, or the holder.
-var acquireScript = redis.NewScript(`
+var acquireScript = redis.NewScript(instance + `
 local held = redis.call('GET', KEYS[1])
 local after = tonumber(ARGV[1])
 if held and string.match(held, ':(.*)$') ~= ARGV[2] and tonumber(string.match(held, '^%d+')) >= after then return held end
 local epoch = math.max(tonumber(redis.call('GET', KEYS[2]) or '0'), after) + 1
 redis.call('DEL', KEYS[5], KEYS[6])
 redis.call('SET', KEYS[2], epoch)
-redis.call('SET', KEYS[3], 0)
+redis.call('SET', KEYS[3], '0 ' .. instance)
 redis.call('SET', KEYS[1], epoch .. ':' .. ARGV[2], 'PX', ARGV[3])
 redis.call('SET', KEYS[4], (string.gsub(ARGV[4], '"epoch":0', '"epoch":' .. epoch, 1)))
 if ARGV[5] ~= '' then redis.call('SET', KEYS[6], ARGV[5]) end
@@ -74,18 +81,19 @@ if redis.call('EXISTS', KEYS[7]) == 0 then redis.call('XDEL', KEYS[7], redis.cal
 return epoch`)
 
 // renewScript extends the owner's lease and counts the renewal. A lease that ran out is taken up again if nobody took the
-// run meanwhile. A count that is behind says that Redis went back in time. The first write of the script is one that a
-// full Redis allows; it then allows the others.
-var renewScript = redis.NewScript(`
+// run meanwhile. A count that is behind, or another instance, says that Redis may have gone back in time. The first
+// write of the script is one that a full Redis allows; it then allows the others.
+var renewScript = redis.NewScript(instance + `
 local held = redis.call('GET', KEYS[1])
 local epoch = tonumber(redis.call('GET', KEYS[2]) or '0')
 if held and held ~= ARGV[1] and tonumber(string.match(held, '^%d+')) > tonumber(ARGV[2]) then return 'fenced' end
 if epoch > tonumber(ARGV[2]) then return 'fenced' end
 if held and held ~= ARGV[1] or epoch < tonumber(ARGV[2]) then return 'forgotten' end
-if tonumber(redis.call('GET', KEYS[3]) or '-1') < tonumber(ARGV[4]) then return 'forgotten' end
+local count, on = string.match(redis.call('GET', KEYS[3]) or '-1 ', '^(%S+) (.*)$')
+if tonumber(count) < tonumber(ARGV[4]) or on ~= instance then return 'forgotten' end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 if not held then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3]) end
-redis.call('SET', KEYS[3], ARGV[5])
+redis.call('SET', KEYS[3], ARGV[5] .. ' ' .. instance)
 if ARGV[6] ~= '' then redis.call('SET', KEYS[5], ARGV[6]) end
 return 'held' .. (redis.call('GET', KEYS[4]) or '')`)
 

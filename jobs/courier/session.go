@@ -69,13 +69,16 @@ type SessionOptions struct {
 
 // claimScript takes a hand-out's records for a worker. While nobody holds the run, and nobody took it since the
 // hand-out was made, its coordinator may only have been stopped for longer than its lease: then the claim fails, and
-// Asynq tries again.
-var claimScript = redis.NewScript(`
+// Asynq tries again. So it does while the coordinator has not renewed its lease since Redis began anew: what Redis then
+// holds may be of a time before other workers had claimed the same, and the coordinator is about to void it.
+var claimScript = redis.NewScript(instance + `
 local stored = redis.call('HGET', KEYS[2], ARGV[2])
 if not stored then return false end
 local held = redis.call('GET', KEYS[1])
 if not held and redis.call('GET', KEYS[4]) == ARGV[1] then return redis.error_reply('NOOWNER the run has no coordinator now') end
 if not held or string.match(held, '^%d+') ~= ARGV[1] then return false end
+local on = string.match(redis.call('GET', KEYS[5]) or '', ' (.*)$')
+if on and on ~= instance then return redis.error_reply('NOOWNER the coordinator has yet to see that Redis began anew') end
 local newline = string.find(stored, '\n', 1, true)
 redis.call('HDEL', KEYS[2], ARGV[2])
 redis.call('HSET', KEYS[3], ARGV[2], ARGV[3] .. ' ' .. string.sub(stored, 1, newline - 1))
@@ -161,7 +164,7 @@ func (s *Session) handle(ctx context.Context, task *asynq.Task) error {
 		return err // another version's: left for others
 	}
 	sealed, err := claimScript.Run(ctx, s.rdb,
-		[]string{s.keys.owner(), s.keys.handouts(), s.keys.claims(), s.keys.epoch()},
+		[]string{s.keys.owner(), s.keys.handouts(), s.keys.claims(), s.keys.epoch(), s.keys.beat()},
 		n.Epoch(), n.String(), s.options.Worker).Text()
 	if errors.Is(err, redis.Nil) {
 		return nil // claimed before, withdrawn, or void
