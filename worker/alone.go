@@ -132,7 +132,7 @@ func (r *run) tryAlone(suspect *record) {
 		return
 	}
 	s.mu.Lock()
-	if r.lane.closed {
+	if r.lane.over(suspect) {
 		s.mu.Unlock()
 		r.giveBack(suspect)
 		return

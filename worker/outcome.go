@@ -142,9 +142,7 @@ func (r *run) heldBack(rec *record, now time.Time, reply *messages.Reply) {
 		r.probe() // nothing else may be left that could pass in its place
 	}
 	// The hold keeps it from being called; it goes first when that is over.
-	if !r.worker.schedule.push(&r.lane, true, rec) {
-		r.giveBack(rec)
-	}
+	r.giveBack(r.worker.schedule.push(&r.lane, true, rec)...)
 }
 
 // settleUnproven charges failed attempts to the record, or forgives them, as soon as that is known.

@@ -61,9 +61,7 @@ func (r *run) release() {
 	for _, rec := range ended {
 		r.deliver(rec, &jobs.Result{Status: jobs.Failed, Reason: jobs.ReasonExhausted, Error: rec.latestError})
 	}
-	if len(again) > 0 && !r.worker.schedule.push(&r.lane, true, again...) {
-		r.giveBack(again...)
-	}
+	r.giveBack(r.worker.schedule.push(&r.lane, true, again...)...)
 }
 
 // probe finds out, in the background, whether the API is up, when failures of records alone can't tell: by a call

@@ -13,6 +13,7 @@ import (
 type record struct {
 	jobs.Request
 	handout   courier.Number
+	lease     int       // of the worker when it claimed the record; what an earlier one left is given back
 	maxTokens int64     // of the request, for the estimate of what a call costs
 	alone     bool      // suspected of killing its worker: never in flight beside others
 	due       time.Time // when it may be tried next

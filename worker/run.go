@@ -65,6 +65,10 @@ func (w *Worker) join(ctx context.Context, id string) error {
 			<-joined
 			r.serve(h)
 		},
+		Expired: func(leases int) {
+			<-joined
+			r.expire(leases)
+		},
 		Halt: r.dismiss,
 		Report: func() courier.Report {
 			select {
@@ -176,23 +180,26 @@ func (r *run) stop() {
 	r.giveBack(r.unpark()...)
 }
 
+// expire gives back what was claimed under earlier leases and has not begun: others may have it by now.
+func (r *run) expire(lease int) {
+	r.giveBack(r.worker.schedule.expire(&r.lane, lease)...)
+	r.giveBack(r.unpark()...)
+}
+
 // serve takes a hand-out over and returns when there is room for another: enough is ready to keep every slot busy
 // while the next one is claimed.
 func (r *run) serve(h courier.HandOut) {
 	records := make([]*record, len(h.Requests))
 	for i := range h.Requests {
 		records[i] = &record{
-			Request: h.Requests[i], handout: h.Number, alone: h.Alone,
+			Request: h.Requests[i], handout: h.Number, lease: h.Lease, alone: h.Alone,
 			maxTokens: gjson.GetBytes(h.Requests[i].Body, "max_tokens").Int(),
 		}
 	}
 	if h.Alone {
 		r.suspects.Do(func() { r.worker.schedule.tend(&r.lane, r.trySuspects) })
 	}
-	if !r.worker.schedule.push(&r.lane, false, records...) {
-		r.giveBack(records...)
-		return
-	}
+	r.giveBack(r.worker.schedule.push(&r.lane, false, records...)...)
 	r.worker.schedule.room(&r.lane, r.slots())
 }
 

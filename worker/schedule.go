@@ -57,6 +57,7 @@ type lane struct {
 	space     sync.Cond     // a record was taken, or the lane closed
 	suspected chan struct{} // holds a token when a suspect was added
 	finish    float64       // finish tag of its latest call
+	lease     int           // records of earlier leases start no call any more
 	inFlight  int
 	hung      int
 	held      bool      // nothing of it can start before heldUntil, or before something changes when that is zero
@@ -94,6 +95,15 @@ func (s *scheduler) open(l *lane) {
 	}
 }
 
+// expire begins a new lease of the lane and returns the records of earlier ones that it held.
+func (s *scheduler) expire(l *lane, lease int) []*record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.lease = lease
+	l.space.Broadcast()
+	return l.queue.drop()
+}
+
 // shut takes a lane out and returns the records that it held; no call of it starts any more.
 func (s *scheduler) shut(l *lane) []*record {
 	s.mu.Lock()
@@ -118,27 +128,29 @@ func (s *scheduler) close() {
 	s.work.Broadcast()
 }
 
-// push adds records that may be tried now, again ones before new ones. It reports false, and takes nothing, when the
-// lane is closed.
-func (s *scheduler) push(l *lane, again bool, records ...*record) bool {
+// push adds records that may be tried now, again ones before new ones. It returns those that may not be tried by this
+// worker any more.
+func (s *scheduler) push(l *lane, again bool, records ...*record) []*record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l.closed {
-		return false
-	}
+	var late []*record
 	for _, r := range records {
+		if l.over(r) {
+			late = append(late, r)
+			continue
+		}
 		r.flight.Store(nil)
+		l.queue.push(again, r)
 	}
-	l.queue.push(again, records...)
 	s.changedLocked(l)
-	return true
+	return late
 }
 
-// wait adds a record that is due later.
+// wait adds a record that is due later; it reports false when this worker may not try it any more.
 func (s *scheduler) wait(l *lane, r *record) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l.closed {
+	if l.over(r) {
 		return false
 	}
 	r.flight.Store(nil)
@@ -146,6 +158,9 @@ func (s *scheduler) wait(l *lane, r *record) bool {
 	s.changedLocked(l)
 	return true
 }
+
+// over reports whether a record may start no call here any more.
+func (l *lane) over(r *record) bool { return l.closed || r.lease < l.lease }
 
 // room waits until the lane has room for the next hand-out, or is closed.
 func (s *scheduler) room(l *lane, low int) {

@@ -79,17 +79,15 @@ func (r *Run) recover(ctx context.Context) error {
 		journaled := r.journaled
 		r.mu.Unlock()
 		found := w.look(time.Now(), &survey, out, r.owner.Epoch(), journaled)
-		r.regain(ctx, &found)
+		r.regain(ctx, r.bury(ctx, found.Dead), found.Lost)
 		r.reclaim(ctx, found.Stuck)
 		if len(found.Stray) > 0 {
 			if _, err := r.owner.Withdraw(ctx, found.Stray); err != nil {
 				slog.WarnContext(ctx, "delete strayed hand-outs", slog.Any("error", err))
 			}
 		}
-		if len(found.Dead) > 0 || len(found.Idle) > 0 {
-			if err := r.owner.Bury(ctx, found.Dead, found.Idle); err != nil {
-				slog.WarnContext(ctx, "bury dead workers", slog.Any("error", err))
-			}
+		if err := r.owner.Forget(ctx, found.Idle); err != nil {
+			slog.WarnContext(ctx, "delete idle claims", slog.Any("error", err))
 		}
 		r.muster(ctx, &survey, found.Live)
 	}
@@ -144,16 +142,32 @@ func (r *Run) muster(ctx context.Context, s *courier.Survey, live []string) {
 	}
 }
 
-// regain takes back the records of hand-outs that will bring nothing more.
-func (r *Run) regain(ctx context.Context, f *findings) {
-	if len(f.Died) == 0 && len(f.Lost) == 0 {
+// bury makes sure of deaths, so that a worker which comes back after all knows that it was given up. It returns the
+// hand-outs that those workers leave.
+func (r *Run) bury(ctx context.Context, dead []death) []courier.Number {
+	var left []courier.Number
+	for _, d := range dead {
+		buried, err := r.owner.Bury(ctx, d.worker, d.count)
+		if err != nil {
+			slog.WarnContext(ctx, "give up a dead worker", slog.Any("error", err))
+		}
+		if buried {
+			left = append(left, d.handouts...)
+		}
+	}
+	return left
+}
+
+// regain takes back the records of hand-outs that will bring nothing more: of workers that died, and lost with no death.
+func (r *Run) regain(ctx context.Context, ofDead, ofNone []courier.Number) {
+	if len(ofDead) == 0 && len(ofNone) == 0 {
 		return
 	}
 	died, lost := make(map[courier.Number]bool), make(map[courier.Number]bool)
-	for _, n := range f.Died {
+	for _, n := range ofDead {
 		died[n] = true
 	}
-	for _, n := range f.Lost {
+	for _, n := range ofNone {
 		lost[n] = true
 	}
 	r.mu.Lock()
@@ -186,6 +200,6 @@ func (r *Run) regain(ctx context.Context, f *findings) {
 	r.changed.Broadcast()
 	r.mu.Unlock()
 	slog.WarnContext(ctx, "handing out again what a worker or Redis lost", slog.Int64("records", records),
-		slog.Int("hand_outs_of_dead_workers", len(f.Died)), slog.Int("hand_outs_lost", len(f.Lost)),
+		slog.Int("hand_outs_of_dead_workers", len(ofDead)), slog.Int("hand_outs_lost", len(ofNone)),
 		slog.Int64("suspects", suspects))
 }

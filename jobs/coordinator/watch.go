@@ -59,17 +59,23 @@ const (
 
 // findings are what a look concludes.
 type findings struct {
-	// Died lists hand-outs whose worker died; Lost those that got lost on the way, with no death. Their records are to
-	// be handed out again.
-	Died, Lost []courier.Number
+	// Dead lists workers that are dead and all of whose results are journaled, Lost hand-outs that got lost on the way,
+	// with no death. Their records are to be handed out again.
+	Dead []death
+	Lost []courier.Number
 	// Stuck lists unclaimed hand-outs that no worker will find: they are to be withdrawn and handed out again.
 	Stuck []courier.Number
 	// Stray lists unclaimed hand-outs that are not the coordinator's any more, Idle such claims.
 	Stray, Idle []courier.Number
-	// Dead lists workers that are dead and hold nothing any more.
-	Dead []string
 	// Live lists the workers that are alive.
 	Live []string
+}
+
+// death is of a worker whose beat stands still at a count.
+type death struct {
+	worker   string
+	count    uint64
+	handouts []courier.Number // that it had not completed
 }
 
 func newWatch() *watch {
@@ -108,7 +114,8 @@ func (w *watch) look(now time.Time, s *courier.Survey, out map[courier.Number]bo
 			w.taken[urgent] = max(w.taken[urgent], n)
 		}
 	}
-	lost := make(map[string]bool) // workers with hand-outs that are not yet given up
+	left := make(map[string][]courier.Number) // hand-outs of dead workers that may be given up
+	early := make(map[string]bool)            // dead workers with others that may not yet
 	for n, urgent := range out {
 		switch {
 		case unclaimed[n]:
@@ -121,22 +128,25 @@ func (w *watch) look(now time.Time, s *courier.Survey, out map[courier.Number]bo
 			delete(w.odd, n)
 		default:
 			o := w.oddityOf(now, s, n, dead)
-			if o.ripe && journaled.Reached(o.end) {
+			switch {
+			case !o.ripe || !journaled.Reached(o.end):
+				early[o.worker] = true
+			case o.kind == oddDead:
+				left[o.worker] = append(left[o.worker], n)
+			default:
 				delete(w.odd, n)
-				if o.kind == oddDead {
-					f.Died = append(f.Died, n)
-				} else {
-					f.Lost = append(f.Lost, n)
-				}
-			} else {
-				lost[o.worker] = true
+				f.Lost = append(f.Lost, n)
 			}
 		}
 		delete(w.resting, n)
 	}
 	for worker := range dead {
-		if !lost[worker] {
-			f.Dead = append(f.Dead, worker)
+		if early[worker] {
+			continue
+		}
+		f.Dead = append(f.Dead, death{worker, s.Workers[worker].Count, left[worker]})
+		for _, n := range left[worker] {
+			delete(w.odd, n)
 		}
 	}
 	w.foreign(now, s, out, holders, &f)

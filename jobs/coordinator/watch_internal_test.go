@@ -61,24 +61,24 @@ func TestWatch(t *testing.T) {
 		name  string
 		story []seenAt
 		epoch uint32
-		want  findings // all looks together
+		want  given // all looks together
 		not   time.Duration
 	}{
-		{"a worker that is silent for 12 s is dead", quarters(0, 13*second, silent), 0, findings{Died: []courier.Number{n}}, 12 * second},
-		{"one that is silent for less is not", quarters(0, 11*second, silent), 0, findings{}, 0},
+		{"a worker that is silent for 12 s is dead", quarters(0, 13*second, silent), 0, given{Died: []courier.Number{n}}, 12 * second},
+		{"one that is silent for less is not", quarters(0, 11*second, silent), 0, given{}, 0},
 		{"one that beats again in time is not", slices.Concat(quarters(0, 11*second, silent),
-			quarters(11*second, 22*second, seenAt{beats: map[string]uint64{"w": 2}, held: holds, claims: claimed})), 0, findings{}, 0},
+			quarters(11*second, 22*second, seenAt{beats: map[string]uint64{"w": 2}, held: holds, claims: claimed})), 0, given{}, 0},
 		{
 			"after a gap in looking everybody gets a new 12 s", slices.Concat(quarters(0, 8*second, silent), quarters(13*second, 24*second, silent)),
 			0,
-			findings{},
+			given{},
 			0,
 		},
 		{
 			"results that it delivered come first", slices.Concat(
 				quarters(0, 20*second, seenAt{beats: map[string]uint64{"w": 1}, held: holds, claims: claimed, end: "5-0", journaled: "4-9"})),
 			0,
-			findings{},
+			given{},
 			0,
 		},
 		{
@@ -86,7 +86,7 @@ func TestWatch(t *testing.T) {
 				quarters(0, 20*second, seenAt{beats: map[string]uint64{"w": 1}, held: holds, claims: claimed, end: "5-0", journaled: "4-9"}),
 				quarters(20*second, 21*second, seenAt{beats: map[string]uint64{"w": 1}, held: holds, claims: claimed, end: "6-0", journaled: "5-0"})),
 			0,
-			findings{Died: []courier.Number{n}},
+			given{Died: []courier.Number{n}},
 			20 * second,
 		},
 		{"a claim that its worker does not name in the next two beats is an orphan", []seenAt{
@@ -94,43 +94,44 @@ func TestWatch(t *testing.T) {
 			{at: 3 * second, beats: map[string]uint64{"w": 2}, claims: claimed},
 			{at: 6 * second, beats: map[string]uint64{"w": 3}, claims: claimed},
 			{at: 7 * second, beats: map[string]uint64{"w": 3}, claims: claimed},
-		}, 0, findings{Lost: []courier.Number{n}}, 6 * second},
+		}, 0, given{Lost: []courier.Number{n}}, 6 * second},
 		{"one that it names then is none", []seenAt{
 			{at: 0, beats: map[string]uint64{"w": 1}, claims: claimed},
 			{at: 3 * second, beats: map[string]uint64{"w": 2}, held: holds, claims: claimed},
 			{at: 6 * second, beats: map[string]uint64{"w": 3}, held: holds, claims: claimed},
 			{at: 7 * second, beats: map[string]uint64{"w": 3}, held: holds, claims: claimed},
-		}, 0, findings{}, 0},
-		{"what Redis forgot and nobody names for 12 s is lost", quarters(0, 13*second, seenAt{}), 0, findings{Lost: []courier.Number{n}}, 12 * second},
+		}, 0, given{}, 0},
+		{"what Redis forgot and nobody names for 12 s is lost", quarters(0, 13*second, seenAt{}), 0, given{Lost: []courier.Number{n}}, 12 * second},
 		{"what a worker names again after Redis forgot is not", slices.Concat(quarters(0, 3*second, seenAt{}),
-			quarters(3*second, 9*second, seenAt{beats: map[string]uint64{"w": 2}, held: holds})), 0, findings{}, 0},
-		{"unclaimed with tasks in the queue it waits", quarters(0, 60*second, seenAt{unclaimed: []courier.Number{n}, queued: 1}), 0, findings{}, 0},
+			quarters(3*second, 9*second, seenAt{beats: map[string]uint64{"w": 2}, held: holds})), 0, given{}, 0},
+		{"unclaimed with tasks in the queue it waits", quarters(0, 60*second, seenAt{unclaimed: []courier.Number{n}, queued: 1}), 0, given{}, 0},
 		{
 			"unclaimed with no task in the queue its task is lost", quarters(0, 5*second+2*lookEvery, seenAt{unclaimed: []courier.Number{n}}), 0,
-			findings{Stuck: []courier.Number{n}},
+			given{Stuck: []courier.Number{n}},
 			5 * second,
 		},
 		{
 			"unclaimed under an epoch that is over it is void", quarters(0, second/4, seenAt{unclaimed: []courier.Number{n}, queued: 1}), 1,
-			findings{Stuck: []courier.Number{n}},
+			given{Stuck: []courier.Number{n}},
 			0,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			w, begin := newWatch(), time.Now()
-			var got findings
+			var got given
 			out := map[courier.Number]bool{n: false}
 			for i := range test.story {
 				s := &test.story[i]
 				f := w.look(begin.Add(s.at), s.survey(), out, test.epoch, s.journaled)
-				if (len(f.Died)+len(f.Lost)+len(f.Stuck) > 0) && s.at < test.not {
+				g := givenUp(&f)
+				if len(g.all()) > 0 && s.at < test.not {
 					t.Errorf("given up after %s, too early", s.at)
 				}
-				for _, given := range slices.Concat(f.Died, f.Lost, f.Stuck) {
-					delete(out, given)
+				for _, n := range g.all() {
+					delete(out, n)
 				}
-				got.Died, got.Lost, got.Stuck = append(got.Died, f.Died...), append(got.Lost, f.Lost...), append(got.Stuck, f.Stuck...)
+				got.Died, got.Lost, got.Stuck = append(got.Died, g.Died...), append(got.Lost, g.Lost...), append(got.Stuck, g.Stuck...)
 			}
 			if diff := cmp.Diff(test.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("findings (-want +got):\n%s", diff)
@@ -138,6 +139,19 @@ func TestWatch(t *testing.T) {
 		})
 	}
 }
+
+// given is what findings give up, and for what reason.
+type given struct{ Died, Lost, Stuck []courier.Number }
+
+func givenUp(f *findings) given {
+	g := given{Lost: f.Lost, Stuck: f.Stuck}
+	for _, d := range f.Dead {
+		g.Died = append(g.Died, d.handouts...)
+	}
+	return g
+}
+
+func (g *given) all() []courier.Number { return slices.Concat(g.Died, g.Lost, g.Stuck) }
 
 // An older hand-out whose task is lost does not wait until the queue is empty: later ones are claimed before it.
 func TestWatchOvertaken(t *testing.T) {
@@ -197,7 +211,8 @@ func TestWatchProperties(t *testing.T) {
 			}
 			survey := s.survey()
 			f := w.look(now, survey, out, 0, "")
-			for _, n := range slices.Concat(f.Died, f.Lost, f.Stuck) {
+			g := givenUp(&f)
+			for _, n := range g.all() {
 				if gone[n] {
 					t.Fatalf("hand-out %d given up twice", n)
 				}
@@ -219,7 +234,8 @@ func TestWatchProperties(t *testing.T) {
 		for range int((courier.WorkerTimeout + 4*lookEvery) / lookEvery) {
 			now = now.Add(lookEvery)
 			f := w.look(now, final.survey(), out, 0, "")
-			for _, n := range slices.Concat(f.Died, f.Lost) {
+			g := givenUp(&f)
+			for _, n := range g.all() {
 				delete(out, n)
 			}
 		}

@@ -22,6 +22,8 @@ type HandOut struct {
 	// Alone says that each record is to be called with no other call in flight in the process: one of them may have
 	// been the death of another worker.
 	Alone bool
+	// Lease counts the leases that had ended for the worker when it claimed this (see SessionOptions.Expired).
+	Lease int
 }
 
 // Mode says how a hand-out is to be taken.

@@ -29,6 +29,7 @@ type Session struct {
 	over    chan struct{} // closed when the run has ended
 
 	mu       sync.Mutex
+	lease    int            // how many leases have ended
 	claimed  map[Number]int // hand-outs → records of each that Redis does not have back
 	count    uint64         // of renewals
 	refused  string
@@ -61,6 +62,10 @@ type SessionOptions struct {
 	// Serve takes over a claimed hand-out. It returns when the worker has room for the next one; each of the
 	// hand-out's records must in the end be delivered through Deliver.
 	Serve func(HandOut)
+	// Expired is called when the worker may have been taken for dead: its lease was renewed too late, or Redis knew
+	// nothing of it any more. What it claimed before this many leases had ended, and has not begun, may be with others by
+	// now and is to be given back; MayCall stays false until Expired returns. May be nil.
+	Expired func(leases int)
 	// Halt is called when the coordinator stops: what has not begun is to be given back. May be nil.
 	Halt func()
 	// Report says what the worker does for the run; asked with each renewal. May be nil.
@@ -163,6 +168,9 @@ func (s *Session) handle(ctx context.Context, task *asynq.Task) error {
 	if err != nil {
 		return err // another version's: left for others
 	}
+	s.mu.Lock()
+	lease := s.lease
+	s.mu.Unlock()
 	sealed, err := claimScript.Run(ctx, s.rdb,
 		[]string{s.keys.owner(), s.keys.handouts(), s.keys.claims(), s.keys.epoch(), s.keys.beat()},
 		n.Epoch(), n.String(), s.options.Worker).Text()
@@ -183,7 +191,7 @@ func (s *Session) handle(ctx context.Context, task *asynq.Task) error {
 	s.mu.Lock()
 	s.claimed[n] = len(requests)
 	s.mu.Unlock()
-	s.options.Serve(HandOut{Number: n, Requests: requests, Alone: alone})
+	s.options.Serve(HandOut{Number: n, Requests: requests, Alone: alone, Lease: lease})
 	return nil
 }
 

@@ -21,13 +21,14 @@ const (
 	ownerless = 30 * time.Second
 )
 
-// beatScript renews a worker's lease. It returns how many workers there are, whether the run has a coordinator, and what
-// a person wants; or nothing when Redis does not know the run. Its first write is one that a full Redis allows.
+// beatScript renews a worker's lease. It returns how many workers there are, whether the run has a coordinator, what a
+// person wants, and whether Redis knew the worker; or nothing when Redis does not know the run. Its first write is one that
+// a full Redis allows.
 var beatScript = redis.NewScript(`
 if redis.call('EXISTS', KEYS[1]) == 0 then return false end
 redis.call('PERSIST', KEYS[2])
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-return {redis.call('HLEN', KEYS[2]), redis.call('EXISTS', KEYS[3]), redis.call('GET', KEYS[4]) or ''}`)
+local new = redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+return {redis.call('HLEN', KEYS[2]), redis.call('EXISTS', KEYS[3]), redis.call('GET', KEYS[4]) or '', 1 - new}`)
 
 // renew keeps the worker's lease until the session is closed, and finds out when the run is over.
 func (s *Session) renew() {
@@ -75,6 +76,18 @@ func (s *Session) idle() bool {
 	return len(s.claimed) == 0 && len(s.pending) == 0
 }
 
+// expire ends the worker's lease; the next one began with the renewal that found out.
+func (s *Session) expire() {
+	s.mu.Lock()
+	s.lease++
+	lease := s.lease
+	s.mu.Unlock()
+	slog.Warn("worker lease ran out: what has not begun goes back", slog.String("run", s.keys.run))
+	if s.options.Expired != nil {
+		s.options.Expired(lease)
+	}
+}
+
 // renewOnce renews the worker's lease and lists the hand-outs that it holds. ErrNoRun says that the run has no
 // coordinator now: the lease holds all the same.
 func (s *Session) renewOnce(ctx context.Context) error {
@@ -101,8 +114,12 @@ func (s *Session) renewOnce(ctx context.Context) error {
 		return errGone
 	case err != nil:
 		return fmt.Errorf("renew lease of worker %s: %w", s.options.Worker, err)
-	case len(reply) != 3:
+	case len(reply) != 4:
 		return fmt.Errorf("%w: renewal", ErrFormat)
+	}
+	late := began-time.Duration(s.renewed.Load()) >= workerStale
+	if beat.Count > 1 && (late || reply[3] == int64(0)) {
+		s.expire()
 	}
 	s.renewed.Store(int64(began))
 	workers, _ := reply[0].(int64)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -95,19 +96,35 @@ func survey(ctx context.Context, rdb redis.UniversalClient, k keys) (Survey, err
 	return s, nil
 }
 
-// Bury forgets workers that are dead, after their hand-outs were recovered, and claims that mean nothing any more.
-func (o *Owner) Bury(ctx context.Context, workers []string, claims []Number) error {
-	_, err := o.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for _, worker := range workers {
-			p.HDel(ctx, o.keys.workers(), worker)
-		}
-		for _, n := range claims {
-			p.HDel(ctx, o.keys.claims(), n.String())
-		}
-		return nil
-	})
+// buryScript forgets a worker unless it has renewed its lease since a count was read.
+var buryScript = redis.NewScript(`
+local beat = redis.call('HGET', KEYS[1], ARGV[1])
+if beat and string.match(beat, '"count":(%d+)') ~= ARGV[2] then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1])
+return 1`)
+
+// Bury forgets a dead worker, whose beat has stood still at a count. It reports false when the worker has renewed its
+// lease meanwhile. Otherwise the worker, should it come back, gives back all that it has not begun: from here its
+// hand-outs may go to others.
+func (o *Owner) Bury(ctx context.Context, worker string, count uint64) (bool, error) {
+	buried, err := buryScript.Run(ctx, o.rdb, []string{o.keys.workers()}, worker, strconv.FormatUint(count, 10)).Int()
 	if err != nil {
-		return fmt.Errorf("forget dead workers: %w", err)
+		return false, fmt.Errorf("forget dead worker %s: %w", worker, err)
+	}
+	return buried == 1, nil
+}
+
+// Forget deletes claims that mean nothing any more.
+func (o *Owner) Forget(ctx context.Context, claims []Number) error {
+	if len(claims) == 0 {
+		return nil
+	}
+	fields := make([]string, len(claims))
+	for i, n := range claims {
+		fields[i] = n.String()
+	}
+	if err := o.rdb.HDel(ctx, o.keys.claims(), fields...).Err(); err != nil {
+		return fmt.Errorf("forget claims: %w", err)
 	}
 	return nil
 }
