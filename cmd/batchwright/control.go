@@ -54,20 +54,14 @@ const controlWait = 10 * time.Second
 
 // tell tells a run something and waits until it is so.
 func (f *statusFlags) tell(ctx context.Context, args []string, told control, stdout io.Writer) error {
-	found, err := f.runs(ctx, args)
-	defer closeRuns(found)
-	switch {
-	case err != nil:
+	run, err := f.one(ctx, args)
+	if err != nil {
 		return err
-	case len(found) == 0:
-		return fmt.Errorf("no run of %q is on: batchwright status lists those that are", args[0])
-	case len(found) > 1:
-		return fmt.Errorf("%d runs are called %q: name the one that you mean by its run id, which batchwright status shows",
-			len(found), args[0])
 	}
-	run := found[0]
-	if !run.view.Owned {
-		return fmt.Errorf("run %s has no coordinator now, so that it makes no calls: batchwright run continues it", run.id)
+	defer closeRuns([]*foundRun{run})
+	if told.want != courier.Stop && (run.status.Stopping || run.view.Wanted == courier.Stop) {
+		// Its workers must not forget that they are to give back what waits.
+		return fmt.Errorf("run %s is stopping: when it has ended, batchwright run continues it", run.id)
 	}
 	if err := courier.Want(ctx, run.rdb, run.id, told.want); err != nil {
 		return err
@@ -75,7 +69,12 @@ func (f *statusFlags) tell(ctx context.Context, args []string, told control, std
 	for deadline := time.Now().Add(controlWait); ; {
 		err := run.look(ctx)
 		gone := errors.Is(err, courier.ErrNoRun) || err == nil && !run.view.Owned || run.own && err != nil
-		if gone && told.want == courier.Stop || err == nil && told.reached(&run.status) {
+		if gone && told.want == courier.Stop {
+			run.view.Owned, run.status.Stopping = false, true
+			told.done = "stopped"
+			break
+		}
+		if err == nil && told.reached(&run.status) {
 			break
 		}
 		if time.Now().After(deadline) {

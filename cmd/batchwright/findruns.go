@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/pflag"
@@ -30,7 +31,8 @@ func (f *fleetFlags) add(flags *pflag.FlagSet) {
 type foundRun struct {
 	id     string
 	rdb    redis.UniversalClient
-	own    bool // rdb is this run's alone, to be closed with it
+	cipher *courier.Cipher // what the flags say
+	own    bool            // rdb is this run's alone, to be closed with it
 	view   courier.View
 	status coordinator.Status
 }
@@ -68,7 +70,7 @@ func (f *fleetFlags) runs(ctx context.Context, args []string) ([]*foundRun, erro
 	}
 	var found []*foundRun
 	if f.given(os.Getenv) {
-		rdb, _, err := f.connect(ctx, os.Getenv, 0)
+		rdb, cipher, err := f.connect(ctx, os.Getenv, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -77,7 +79,7 @@ func (f *fleetFlags) runs(ctx context.Context, args []string) ([]*foundRun, erro
 			return nil, errors.Join(err, rdb.Close())
 		}
 		for _, id := range ids {
-			run := &foundRun{id: id, rdb: rdb}
+			run := &foundRun{id: id, rdb: rdb, cipher: cipher}
 			switch err := run.look(ctx); {
 			case errors.Is(err, courier.ErrNoRun): // it ended a moment ago
 			case err != nil:
@@ -105,6 +107,38 @@ func (f *fleetFlags) runs(ctx context.Context, args []string) ([]*foundRun, erro
 	return found, nil
 }
 
+// one finds the run that the argument names, which a coordinator must have now.
+func (f *fleetFlags) one(ctx context.Context, args []string) (*foundRun, error) {
+	found, err := f.runs(ctx, args)
+	switch {
+	case err != nil:
+	case len(found) == 0:
+		err = f.absent(args[0])
+	case len(found) > 1:
+		err = fmt.Errorf("%d runs are called %q: name the one that you mean by its run id, which batchwright status shows",
+			len(found), args[0])
+	case !found[0].view.Owned:
+		err = fmt.Errorf("run %s has no coordinator now, so that it makes no calls: batchwright run continues it", found[0].id)
+	default:
+		return found[0], nil
+	}
+	closeRuns(found)
+	return nil, err
+}
+
+// absent says why no run that the argument names is on.
+func (f *fleetFlags) absent(arg string) error {
+	if state, err := f.find(arg); err == nil {
+		if manifest, err := state.Manifest(); err == nil {
+			if !manifest.Finished.IsZero() {
+				return fmt.Errorf("the run of %q is complete since %s", arg, manifest.Finished.Local().Format(time.DateTime))
+			}
+			return fmt.Errorf("the run of %q is not on: batchwright run continues it", arg)
+		}
+	}
+	return fmt.Errorf("no run of %q is on: batchwright status lists those that are", arg)
+}
+
 // named is the name that the argument gives, empty for none, and the folder where states of runs on this machine lie.
 func (f *fleetFlags) named(args []string) (name, root string, err error) {
 	root = f.stateRoot(".")
@@ -127,6 +161,9 @@ func embeddedRun(ctx context.Context, state coordinator.State) (*foundRun, error
 	holder := state.Holder()
 	if holder == nil || holder.Socket == "" {
 		return nil, nil //nolint:nilnil // no such run, and nothing wrong
+	}
+	if host, err := os.Hostname(); err != nil || host != holder.Host {
+		return nil, nil //nolint:nilnil // on a shared disk: its socket leads nowhere from here
 	}
 	manifest, err := state.Manifest()
 	if err != nil {

@@ -44,8 +44,9 @@ func (f *redisFlags) given(env func(string) string) bool {
 	return f.address.URL != "" || env(redisEnv) != "" || env(redisEnv+"_FILE") != ""
 }
 
-// connect reaches Redis, waiting for it as long as patience lasts, logs what a person should know of it, and makes the cipher that was asked for, nil when none was. What
-// a person must change is a usage error; a Redis that does not answer is none.
+// connect reaches Redis, waiting for it as long as patience lasts, logs what a person should know of it, and makes the
+// cipher that was asked for, nil when none was. Who has no patience only looks at runs, and those have logged the same. What a
+// person must change is a usage error; a Redis that does not answer is none.
 func (f *redisFlags) connect(ctx context.Context, env func(string) string, patience time.Duration) (redis.UniversalClient, *courier.Cipher, error) {
 	cipher, err := f.cipher(env)
 	if err != nil {
@@ -66,6 +67,9 @@ func (f *redisFlags) connect(ctx context.Context, env func(string) string, patie
 	}
 	warnings, err := checked(ctx, rdb, patience)
 	for _, warning := range warnings {
+		if patience == 0 {
+			break
+		}
 		slog.WarnContext(ctx, "redis", slog.String("finding", warning))
 	}
 	switch {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,7 +18,7 @@ import (
 )
 
 type showFlags struct {
-	jobFlags
+	fleetFlags
 	selection coordinator.Selection
 	asJSON    bool
 }
@@ -31,17 +32,21 @@ func newShowCommand() *cobra.Command {
 		Use:   "show JOB.yaml | show NAME",
 		Short: "Show how a run stands, or records of it: prompt, answer, attempts",
 		Long: `Show how a run stands, and with --id, --failed or -n records of it: what was asked, what was answered, why it
-failed, and what it took. It only reads, so it can be used while the run is on.`,
+failed, and what it took. It only reads, so it can be used while the run is on.
+
+Where the run's state is not on this machine, its coordinator is asked over the fleet's Redis while the run is on: for
+1,000 records or 16 MiB of them at most, which are in Redis until they are read here, and for a minute at most.`,
 		Example: `  batchwright show job.yaml
   batchwright show job.yaml --failed
-  batchwright show tickets-2026-11-22 --id 4711 --json`,
+  batchwright show tickets-2026-11-22 --id 4711 --json
+  BATCHWRIGHT_REDIS=redis://queue:6379 batchwright show tickets-2026-11-22 --failed`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.show(c.Context(), args, c.OutOrStdout(), c.Flags().Changed("number"))
 		},
 	}
 	flags := command.Flags()
-	f.addNamed(flags)
+	f.add(flags)
 	flags.StringVar(&f.selection.ID, "id", "", "show the records with this label, or the one with this number")
 	flags.BoolVar(&f.selection.Failed, "failed", false, "show records that failed")
 	flags.IntVarP(&f.selection.Most, "number", "n", shownByDefault, "show so many records at most")
@@ -53,7 +58,11 @@ func (f *showFlags) show(ctx context.Context, args []string, stdout io.Writer, n
 	if f.selection.Most < 0 {
 		return usageError(errors.New("-n must not be negative"))
 	}
+	whole := f.selection.ID == "" && !f.selection.Failed && !numbered
 	state, err := f.find(args[0])
+	if f.given(os.Getenv) && !f.here(state, err) {
+		return f.ask(ctx, args, whole, stdout)
+	}
 	if err != nil {
 		return err
 	}
@@ -66,20 +75,34 @@ func (f *showFlags) show(ctx context.Context, args []string, stdout io.Writer, n
 	if err != nil {
 		return err
 	}
-	if f.selection.ID == "" && !f.selection.Failed && !numbered {
-		return f.overview(results, stdout)
+	if whole {
+		o, err := results.Overview()
+		if err != nil {
+			return err
+		}
+		return f.overview(&o, f.where(results.State), stdout)
 	}
 	job, input, note := f.inputOf(ctx, args, results)
-	found, err := results.Select(f.selection, input, note, job, func(shown coordinator.Shown) error {
+	found, err := results.Select(ctx, f.selection, input, note, job, f.printer(stdout))
+	if err != nil {
+		return err
+	}
+	return f.conclude(found, stdout)
+}
+
+// printer prints each record that is found.
+func (f *showFlags) printer(stdout io.Writer) func(coordinator.Shown) error {
+	return func(shown coordinator.Shown) error {
 		record := answeredRecord{result: shown.Result, request: shown.Request, note: shown.Note}
 		if f.asJSON {
 			return writeLine(stdout, record.line())
 		}
 		return writeShown(stdout, &record, f.selection.ID != "")
-	})
-	if err != nil {
-		return err
 	}
+}
+
+// conclude says so when no record was found.
+func (f *showFlags) conclude(found int, stdout io.Writer) (err error) {
 	switch {
 	case found > 0 || f.asJSON && f.selection.ID == "":
 		return nil
@@ -111,17 +134,13 @@ func (f *showFlags) inputOf(ctx context.Context, args []string, results *coordin
 }
 
 // overview prints where the run stands.
-func (f *showFlags) overview(results *coordinator.Results, stdout io.Writer) error {
-	o, err := results.Overview()
-	if err != nil {
-		return err
-	}
+func (f *showFlags) overview(o *coordinator.Overview, where string, stdout io.Writer) error {
 	if f.asJSON {
-		return writeLine(stdout, overviewLineOf(&o))
+		return writeLine(stdout, overviewLineOf(o))
 	}
 	t, m := &o.Tally, o.Manifest
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s\n", m.Job, stateOfRun(&o))
+	fmt.Fprintf(&b, "%s: %s\n", m.Job, stateOfRun(o))
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	row := func(label, value string) { _, _ = fmt.Fprintf(table, "  %s\t%s\n", label, value) } // a Builder takes all
 	records := formatCount(t.Done()) + " done"
@@ -142,7 +161,7 @@ func (f *showFlags) overview(results *coordinator.Results, stdout io.Writer) err
 		output += " (when the run is complete; export writes what there is now)"
 	}
 	row("output", output)
-	row("state", f.where(results.State))
+	row("state", where)
 	row("run", m.Run)
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("write overview: %w", err)

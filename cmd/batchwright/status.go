@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/batchwright/batchwright/jobs"
 	"github.com/batchwright/batchwright/jobs/courier"
 )
 
@@ -42,6 +43,9 @@ func (f *statusFlags) show(ctx context.Context, args []string, stdout io.Writer)
 	if err != nil {
 		return err
 	}
+	if len(found) == 0 && len(args) > 0 {
+		return f.absent(args[0])
+	}
 	if len(found) == 0 && !f.asJSON {
 		_, err := fmt.Fprintln(stdout, "No run is on.")
 		return err
@@ -60,12 +64,12 @@ func (f *statusFlags) show(ctx context.Context, args []string, stdout io.Writer)
 	return nil
 }
 
-// statusLine has the keys of status --json, which stay as they are.
+// statusLine has the keys of status --json, which stay as they are; docs/operations.md names them.
 type statusLine struct {
 	Job   string `json:"job"`
 	RunID string `json:"run_id"`
-	// State is running, waiting (alive, and no call can be made now), paused, stopping, blocked, or unowned (its
-	// coordinator is gone).
+	// State is running, waiting (alive, and no call can be made now), paused, stopping, stopped, blocked, or unowned (its
+	// coordinator is gone and did not say goodbye).
 	State string `json:"state"`
 	// Why says what hinders the run or what its calls wait for.
 	Why string `json:"why,omitempty"`
@@ -76,7 +80,9 @@ type statusLine struct {
 	Counted bool   `json:"records_known"`
 	Done    int64  `json:"done"`
 	Failed  int64  `json:"failed"`
-	// Rate is in records a second since this coordinator began.
+	// Reasons counts the failed records by why they failed.
+	Reasons map[jobs.Reason]int64 `json:"failed_by_reason"`
+	// Rate is in records a second, over the last minute.
 	Rate float64 `json:"records_per_second"`
 	// ETA is null when it can't be told.
 	ETA         *int64       `json:"eta_seconds"`
@@ -106,7 +112,7 @@ func statusLineOf(run *foundRun, now time.Time) *statusLine {
 	s := &run.status
 	line := &statusLine{
 		Job: s.Job, RunID: run.id, Why: s.Trouble, Blocked: s.Blocked, Trouble: s.Trouble, Records: s.Total, Counted: s.Counted, Done: s.Done,
-		Failed: s.Done - s.Succeeded, Cost: float64(s.Cost) / 1e9, Budget: float64(s.Budget) / 1e9, Repeats: s.Repeats,
+		Failed: s.Done - s.Succeeded, Reasons: s.Failed, Rate: s.Rate, Cost: float64(s.Cost) / 1e9, Budget: float64(s.Budget) / 1e9, Repeats: s.Repeats,
 		Unknown: s.Unknown, Outstanding: s.Outstanding, Coordinator: fmt.Sprintf("%s:%d", s.Host, s.PID),
 		Age: max(now.Sub(s.At).Seconds(), 0), Output: s.Output, Workers: []workerLine{},
 	}
@@ -121,8 +127,8 @@ func statusLineOf(run *foundRun, now time.Time) *statusLine {
 		})
 	}
 	slices.SortFunc(line.Workers, func(a, b workerLine) int { return strings.Compare(a.Worker, b.Worker) })
-	if took := s.At.Sub(s.Started); took > time.Second && !s.Started.IsZero() {
-		line.Rate = float64(s.Done-s.DoneBefore) / took.Seconds()
+	if line.Reasons == nil {
+		line.Reasons = map[jobs.Reason]int64{}
 	}
 	line.State = line.judge(run)
 	if line.Rate > 0 && s.Counted && (line.State == "running" || line.State == "waiting") {
@@ -135,12 +141,15 @@ func statusLineOf(run *foundRun, now time.Time) *statusLine {
 // judge says what state the run is in, and why where that is news.
 func (l *statusLine) judge(run *foundRun) string {
 	switch s := &run.status; {
-	case !run.view.Owned:
-		l.Why = "its coordinator is gone: batchwright run continues it"
-		return "unowned"
 	case s.Blocked != "":
 		l.Why = s.Blocked
 		return "blocked"
+	case !run.view.Owned && s.Stopping:
+		l.Why = "batchwright run continues it"
+		return "stopped"
+	case !run.view.Owned:
+		l.Why = "its coordinator is gone: batchwright run continues it"
+		return "unowned"
 	case s.Stopping:
 		return "stopping"
 	case s.Paused || run.view.Wanted == courier.Pause:
@@ -179,7 +188,7 @@ func (l *statusLine) write(w io.Writer) error {
 		rate += ", done in " + (time.Duration(*l.ETA) * time.Second).String()
 	}
 	row("rate", rate)
-	row("failed", formatCount(l.Failed))
+	row("failed", formatCount(l.Failed)+because(l.Failed > 0, (&summary{FailedByReason: l.Reasons}).reasons()))
 	spend := fmt.Sprintf("$%.2f", l.Cost)
 	if l.Budget > 0 {
 		spend += fmt.Sprintf(" of $%.2f", l.Budget)

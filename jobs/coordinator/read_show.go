@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -13,12 +14,13 @@ import (
 
 // Overview is where a run stands, as its state folder tells it.
 type Overview struct {
-	Manifest *Manifest
-	Tally    Tally
+	Manifest *Manifest `json:"manifest"`
+	Tally    Tally     `json:"tally"`
 	// Parts counts those begun, Open those of them that are not written yet.
-	Parts, Open int
+	Parts int `json:"parts"`
+	Open  int `json:"open"`
 	// Running is the process that works on the run; nil when none does.
-	Running *Holder
+	Running *Holder `json:"running"`
 }
 
 // Overview counts the run's results. It reads the open parts; sealed ones have been counted.
@@ -65,11 +67,11 @@ func (s State) Holder() *Holder {
 // Selection says which records of a run to show.
 type Selection struct {
 	// ID is a label or a record's number; empty selects by the other fields.
-	ID string
+	ID string `json:"id,omitempty"`
 	// Failed selects records that failed.
-	Failed bool
+	Failed bool `json:"failed,omitempty"`
 	// Most bounds how many are shown.
-	Most int
+	Most int `json:"most"`
 }
 
 // Shown is a record of a run with what was asked.
@@ -82,7 +84,7 @@ type Shown struct {
 
 // Select calls fn for the records that a selection names, in their order, and reports how many there were. input
 // and job serve to render the requests again; with a nil input noInput says why that can't be done.
-func (r *Results) Select(s Selection, input *Input, noInput string, job *jobs.Job, fn func(Shown) error) (int, error) {
+func (r *Results) Select(ctx context.Context, s Selection, input *Input, noInput string, job *jobs.Job, fn func(Shown) error) (int, error) {
 	cursor := &inputCursor{input: input, parts: r.Parts}
 	defer cursor.close() //nolint:errcheck // only read
 	n := 0
@@ -102,7 +104,7 @@ func (r *Results) Select(s Selection, input *Input, noInput string, job *jobs.Jo
 	numberedPart := -1
 	for i := range r.Parts {
 		for result, err := range r.Part(i) {
-			if err != nil {
+			if err := errors.Join(err, ctx.Err()); err != nil {
 				return n, err
 			}
 			if n >= s.Most {

@@ -112,7 +112,7 @@ func TestSelect(t *testing.T) {
 	pick := func(s coordinator.Selection) []coordinator.Shown {
 		t.Helper()
 		var shown []coordinator.Shown
-		n, err := results.Select(s, input, "", r.job(), func(one coordinator.Shown) error {
+		n, err := results.Select(t.Context(), s, input, "", r.job(), func(one coordinator.Shown) error {
 			shown = append(shown, one)
 			return nil
 		})
@@ -157,7 +157,7 @@ func TestSelect(t *testing.T) {
 	if most := pick(coordinator.Selection{Failed: true, Most: 2}); len(most) != 2 {
 		t.Errorf("%d shown, want 2", len(most))
 	}
-	_, err = results.Select(coordinator.Selection{ID: "r12", Most: 1}, input, "", r.job("request.max_tokens=7"), func(one coordinator.Shown) error {
+	_, err = results.Select(t.Context(), coordinator.Selection{ID: "r12", Most: 1}, input, "", r.job("request.max_tokens=7"), func(one coordinator.Shown) error {
 		if !strings.Contains(one.Note, "changed") {
 			t.Errorf("a request that was not sent is shown as if it was: %+v", one)
 		}

@@ -37,6 +37,7 @@ type Run struct {
 	reserved    jobs.Nanodollars // worst case of what is outstanding
 	capacity    int              // calls that the fleet makes at once, as far as known
 	fleet       Fleet
+	pace        pace   // the renewing goroutine's own
 	scratch     []byte // for encoding a result
 	committing  bool   // results are on their way to the disk
 	fed         bool   // every record was handed out or has its result
@@ -200,6 +201,7 @@ func (r *Run) work(ctx context.Context) error {
 	group.Go(func() error { return r.keep(ctx) })
 	group.Go(func() error { return r.keepInStore(ctx) })
 	group.Go(func() error { return r.recover(ctx) })
+	group.Go(func() error { return r.answer(ctx) })
 	group.Go(func() error {
 		defer cancel()
 		stop := context.AfterFunc(ctx, r.wake)

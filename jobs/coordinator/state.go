@@ -245,7 +245,11 @@ func (s State) Lock() (*Lock, error) {
 	if err != nil {
 		host = "this machine"
 	}
-	l := &Lock{file: file, holder: Holder{PID: os.Getpid(), Host: host, Started: time.Now()}}
+	l := &Lock{file: file}
+	if err := json.NewDecoder(file).Decode(&l.holder); err == nil && l.holder.Host == host {
+		l.dropSocket() // of a process that was killed
+	}
+	l.holder = Holder{PID: os.Getpid(), Host: host, Started: time.Now()}
 	if err := l.write(); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -272,5 +276,16 @@ func (l *Lock) write() error {
 	return nil
 }
 
+// dropSocket removes the socket that the lock names and, where that was made for it alone, its folder.
+func (l *Lock) dropSocket() {
+	if dir, name := filepath.Split(l.holder.Socket); name == socketFile {
+		_ = os.Remove(l.holder.Socket) // it is mostly gone
+		_ = os.Remove(dir)             // and a state folder is not empty
+	}
+}
+
 // Unlock gives the folder up.
-func (l *Lock) Unlock() error { return l.file.Close() }
+func (l *Lock) Unlock() error {
+	l.dropSocket()
+	return l.file.Close()
+}

@@ -23,9 +23,8 @@ type Status struct {
 	Done      int64                 `json:"done"`
 	Succeeded int64                 `json:"succeeded"`
 	Failed    map[jobs.Reason]int64 `json:"failed,omitempty"`
-	// DoneBefore is the part of Done that earlier coordinators did; Started is when this one began.
-	DoneBefore  int64            `json:"done_before"`
-	Started     time.Time        `json:"started"`
+	// Rate is how many records a second ended over the last minute.
+	Rate        float64          `json:"rate"`
 	Outstanding int              `json:"outstanding"` // records handed out
 	Calls       int64            `json:"calls"`
 	Usage       jobs.Usage       `json:"usage"`
@@ -41,22 +40,22 @@ type Status struct {
 	Output      string           `json:"output"`
 }
 
-// statusJSON is the status at this moment.
+// statusJSON is the status at this moment. One goroutine at a time asks for it.
 func (r *Run) statusJSON() []byte {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	p := r.Progress()
+	p, now := r.Progress(), time.Now()
 	s := Status{
-		Version: stateVersion, Run: p.Run, Job: p.Job, Host: host, PID: os.Getpid(), At: time.Now().UTC(),
+		Version: stateVersion, Run: p.Run, Job: p.Job, Host: host, PID: os.Getpid(), At: now.UTC(),
 		Total: p.Total, Counted: p.TotalKnown, Done: p.Tally.Done(), Succeeded: p.Tally.Succeeded, Failed: p.Tally.Failed,
-		DoneBefore: p.Before.Done(), Outstanding: p.Outstanding, Calls: p.Tally.Calls, Usage: p.Tally.Usage,
+		Rate: r.pace.rate(now, p.Tally.Done()), Outstanding: p.Outstanding, Calls: p.Tally.Calls, Usage: p.Tally.Usage,
 		Cost: p.Tally.Cost, Priced: p.Tally.Unpriced == 0, Budget: r.job.Limits.Budget, Repeats: p.Repeats, Unknown: p.Unknown,
 		Trouble: p.Trouble, Blocked: p.Blocked, Output: p.Output,
 	}
 	r.mu.Lock()
-	s.Paused, s.Stopping, s.Started = r.paused, r.stopping, r.started.UTC()
+	s.Paused, s.Stopping = r.paused, r.stopping
 	r.mu.Unlock()
 	encoded, err := json.Marshal(s)
 	if err != nil {

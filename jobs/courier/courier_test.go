@@ -246,3 +246,43 @@ func TestClaimAfterLeaseRanOut(t *testing.T) {
 		}
 	})
 }
+
+// The last that a coordinator says of its run is how it ended, unless another one has taken the run since.
+func TestLastStatus(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		t.Helper()
+		ctx := t.Context()
+		said := func() string {
+			view, err := courier.Look(ctx, rdb, "r1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(view.Status)
+		}
+		owner, err := courier.Own(ctx, rdb, "r1", 0, courier.OwnerOptions{Status: func() []byte { return []byte(`"blocked"`) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := owner.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := said(); got != `"blocked"` {
+			t.Errorf("the status is %s", got)
+		}
+		if left := rdb.PTTL(ctx, "bw:{r1}:status").Val(); left <= 0 {
+			t.Errorf("it lives for %s", left)
+		}
+		next := own(t, rdb, "r1", owner.Epoch())
+		defer next.Close(ctx)
+		if err := rdb.Set(ctx, "bw:{r1}:status", `"next"`, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := owner.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := said(); got != `"next"` {
+			t.Errorf("one who has lost the run said %s of it", got)
+		}
+	})
+}

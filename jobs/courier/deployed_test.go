@@ -15,7 +15,8 @@ import (
 )
 
 // goThrough does with a run all that is done with one: hand out, withdraw, hand out again, claim, deliver, survey, read,
-// acknowledge, pause, erase. It calls look when Redis holds what was handed out, what was claimed, and nothing any more.
+// acknowledge, answer, pause, erase. It calls look when Redis holds what was handed out, what was claimed, an answer, and
+// nothing any more.
 func goThrough(t *testing.T, rdb redis.UniversalClient, run string, cipher *courier.Cipher, look func(moment string)) {
 	t.Helper()
 	ctx := t.Context()
@@ -60,6 +61,8 @@ func goThrough(t *testing.T, rdb redis.UniversalClient, run string, cipher *cour
 		t.Errorf("survey %+v, want two claims of one worker", survey)
 	}
 	look("claimed")
+
+	askAndAnswer(t, rdb, owner, run, cipher, func() { look("answered") })
 
 	must(courier.Want(ctx, rdb, run, courier.Pause))
 	if want := <-owner.Wants(); want != courier.Pause {
@@ -175,6 +178,9 @@ func TestEncrypted(t *testing.T) {
 		for _, entry := range server.Client.XRange(t.Context(), "bw:{run}:results", "-", "+").Val() {
 			text, _ := entry.Values["b"].(string)
 			held = append(held, text)
+		}
+		for _, key := range server.Client.Keys(t.Context(), "bw:{run}:answer:*").Val() {
+			held = append(held, server.Client.LRange(t.Context(), key, 0, -1).Val()...)
 		}
 		if len(held) == 0 && moment != "erased" {
 			t.Errorf("%s: nothing was looked at", moment)

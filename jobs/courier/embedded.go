@@ -93,5 +93,6 @@ func (e *Embedded) Close() error {
 
 // ConnectSocket reaches the embedded Redis of another process at its socket.
 func ConnectSocket(path string) redis.UniversalClient {
+	redis.SetLogger(redisLog{}) // that the process has ended is for the caller to say
 	return redis.NewClient(&redis.Options{Network: "unix", Addr: path, DisableIdentity: true, Protocol: 2})
 }

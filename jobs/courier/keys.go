@@ -44,16 +44,23 @@ func (k keys) handouts() string { return k.prefix() + "handouts" } // hash numbe
 func (k keys) claims() string   { return k.prefix() + "claims" }   // hash number → worker and record numbers
 func (k keys) results() string  { return k.prefix() + "results" }  // stream of batches of deliveries
 func (k keys) workers() string  { return k.prefix() + "workers" }  // hash worker → JSON of Beat
+func (k keys) asks() string     { return k.prefix() + "asks" }     // list of questions from other machines, TTL
 func (k keys) queue() string    { return k.run }                   // Asynq queue of new work
+
+// answer is the list of the pieces of an answer to a question, with a TTL.
+func (k keys) answer(id string) string { return k.prefix() + "answer:" + id }
 
 // urgent is the Asynq queue of work handed out again. Asynq names a queue's keys "asynq:{NAME}:…", so that the brace in
 // this name makes the run's id alone their hash tag.
 func (k keys) urgent() string { return k.run + "}again" }
 
-// own lists the run's keys that are not the queues'.
-func (k keys) own() []string {
+// own lists the run's keys that are not the queues' and not answers'.
+func (k keys) own() []string { return append(k.lasting(), k.owner(), k.asks()) }
+
+// lasting lists those of them that live as long as the run.
+func (k keys) lasting() []string {
 	return []string{
-		k.owner(), k.epoch(), k.beat(), k.terms(), k.control(), k.status(), k.handouts(), k.claims(), k.results(), k.workers(),
+		k.epoch(), k.beat(), k.terms(), k.control(), k.status(), k.handouts(), k.claims(), k.results(), k.workers(),
 	}
 }
 

@@ -32,6 +32,8 @@ type Owner struct {
 	count uint32 // of hand-outs in this epoch
 	last  string // id of the last stream entry read
 	want  string // what a person wants, as far as known
+	// answers are the keys of the last ones that were given; Redis forgets them by itself after a minute.
+	answers []string
 
 	beats   int64 // that Redis is known to have had; the renewing goroutine's own
 	stop    context.CancelFunc
@@ -276,7 +278,7 @@ func (o *Owner) announce(ctx context.Context) {
 	_, err := o.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		p.ZAdd(ctx, runsKey, redis.Z{Score: float64(time.Now().Unix()), Member: o.keys.run})
 		p.ZRemRangeByScore(ctx, runsKey, "-inf", strconv.FormatInt(time.Now().Add(-retention).Unix(), 10))
-		for _, key := range o.keys.own()[1:] { // the first has a lease of its own
+		for _, key := range o.keys.lasting() {
 			p.Expire(ctx, key, retention)
 		}
 		return nil
@@ -292,14 +294,21 @@ func (o *Owner) announce(ctx context.Context) {
 func (o *Owner) Close(ctx context.Context) error {
 	o.stop()
 	o.wait.Wait()
-	if err := releaseScript.Run(ctx, o.rdb, []string{o.keys.owner()}, o.holder()).Err(); err != nil {
+	var status []byte
+	if o.status != nil {
+		status = o.status() // how it ended
+	}
+	if err := releaseScript.Run(ctx, o.rdb, []string{o.keys.owner(), o.keys.status()},
+		o.holder(), status, retention.Milliseconds()).Err(); err != nil {
 		return fmt.Errorf("give up ownership: %w", err)
 	}
 	return nil
 }
 
 var releaseScript = redis.NewScript(`
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+if ARGV[2] ~= '' then redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) end
 return 1`)
 
 // Erase deletes everything that Redis holds of the run, and gives it up; for a run that is complete.
@@ -307,7 +316,10 @@ func (o *Owner) Erase(ctx context.Context) error {
 	o.stop()
 	o.wait.Wait()
 	// First what holds prompts and answers, whatever becomes of the rest.
-	err := o.rdb.Del(ctx, o.keys.own()...).Err()
+	o.mu.Lock()
+	texts := append(o.keys.own(), o.answers...)
+	o.mu.Unlock()
+	err := o.rdb.Del(ctx, texts...).Err()
 	err = errors.Join(err, o.rdb.ZRem(ctx, runsKey, o.keys.run).Err())
 	for _, queue := range []string{o.keys.queue(), o.keys.urgent()} {
 		err = errors.Join(err, o.eraseQueue(ctx, queue))

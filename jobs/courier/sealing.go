@@ -7,8 +7,10 @@ import (
 
 // What is encrypted, bound to its purpose, so that nothing can be taken for something else.
 const (
-	purposeHandOut = "hand-out"
-	purposeResults = "results"
+	purposeHandOut  = "hand-out"
+	purposeResults  = "results"
+	purposeQuestion = "question"
+	purposeAnswer   = "answer " // and its id
 )
 
 // bound is the additional data under which something of a run is encrypted.
