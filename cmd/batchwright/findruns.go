@@ -162,7 +162,7 @@ func embeddedRun(ctx context.Context, state coordinator.State) (*foundRun, error
 	if holder == nil || holder.Socket == "" {
 		return nil, nil //nolint:nilnil // no such run, and nothing wrong
 	}
-	if host, err := os.Hostname(); err != nil || host != holder.Host {
+	if host, err := os.Hostname(); err == nil && host != holder.Host {
 		return nil, nil //nolint:nilnil // on a shared disk: its socket leads nowhere from here
 	}
 	manifest, err := state.Manifest()
