@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,9 +66,9 @@ func (w *Worker) join(ctx context.Context, id string) error {
 			<-joined
 			r.serve(h)
 		},
-		Expired: func(leases int) {
+		Expired: func(leases int) map[courier.Number][]int64 {
 			<-joined
-			r.expire(leases)
+			return r.expire(leases)
 		},
 		Halt: r.dismiss,
 		Report: func() courier.Report {
@@ -180,10 +181,20 @@ func (r *run) stop() {
 	r.giveBack(r.unpark()...)
 }
 
-// expire gives back what was claimed under earlier leases and has not begun: others may have it by now.
-func (r *run) expire(lease int) {
-	r.giveBack(r.worker.schedule.expire(&r.lane, lease)...)
+// expire gives back what was claimed under earlier leases and has not begun: others may have it by now. It returns the
+// records in flight by hand-out.
+func (r *run) expire(lease int) map[courier.Number][]int64 {
+	held, flying := r.worker.schedule.expire(&r.lane, lease)
+	r.giveBack(held...)
 	r.giveBack(r.unpark()...)
+	left := make(map[courier.Number][]int64)
+	for _, rec := range flying {
+		left[rec.handout] = append(left[rec.handout], rec.Record)
+	}
+	for _, records := range left {
+		slices.Sort(records)
+	}
+	return left
 }
 
 // serve takes a hand-out over and returns when there is room for another: enough is ready to keep every slot busy

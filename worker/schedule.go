@@ -57,7 +57,8 @@ type lane struct {
 	space     sync.Cond     // a record was taken, or the lane closed
 	suspected chan struct{} // holds a token when a suspect was added
 	finish    float64       // finish tag of its latest call
-	lease     int           // records of earlier leases start no call any more
+	flying    map[*call]struct{}
+	lease     int // records of earlier leases start no call any more
 	inFlight  int
 	hung      int
 	held      bool      // nothing of it can start before heldUntil, or before something changes when that is zero
@@ -86,7 +87,7 @@ func newScheduler(slots int, start func()) *scheduler {
 
 // open adds a lane.
 func (s *scheduler) open(l *lane) {
-	l.space.L, l.suspected = &s.mu, make(chan struct{}, 1)
+	l.space.L, l.suspected, l.flying = &s.mu, make(chan struct{}, 1), make(map[*call]struct{})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.closed = s.closed
@@ -95,13 +96,16 @@ func (s *scheduler) open(l *lane) {
 	}
 }
 
-// expire begins a new lease of the lane and returns the records of earlier ones that it held.
-func (s *scheduler) expire(l *lane, lease int) []*record {
+// expire begins a new lease of the lane. It returns the records of earlier ones that it held, and those in flight.
+func (s *scheduler) expire(l *lane, lease int) (held, flying []*record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.lease = lease
 	l.space.Broadcast()
-	return l.queue.drop()
+	for c := range l.flying {
+		flying = append(flying, c.record)
+	}
+	return l.queue.drop(), flying
 }
 
 // shut takes a lane out and returns the records that it held; no call of it starts any more.
@@ -293,6 +297,7 @@ func (s *scheduler) begin(c *call, now time.Time) *call {
 	s.inFlight++
 	l.inFlight++
 	l.calls.Add(1)
+	l.flying[c] = struct{}{}
 	c.flight.Store(c)
 	c.started, c.young = now, s.young.PushBack(c)
 	return c
@@ -315,6 +320,7 @@ func (s *scheduler) endLocked(c *call) {
 	}
 	s.inFlight--
 	l.inFlight--
+	delete(l.flying, c)
 	l.held = false
 	if c.young != nil {
 		s.young.Remove(c.young)

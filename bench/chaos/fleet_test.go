@@ -201,7 +201,7 @@ const (
 )
 
 // global are the keys that belong to no run.
-var global = map[string]bool{"asynq:queues": true, "asynq:servers": true, "asynq:workers": true}
+var global = map[string]bool{"bw:ended": true, "asynq:queues": true, "asynq:servers": true, "asynq:workers": true}
 
 // left lists what Redis holds beside what is documented as no run's.
 func (f *fleet) left() []string {

@@ -12,7 +12,11 @@ import (
 // adopt takes onto the books what workers of an earlier coordinator still have, so that it is not handed out again while
 // they live; and makes suspects of what was in flight when the process that was coordinator and worker in one died.
 func (r *Run) adopt(ctx context.Context, diedWithWorker bool) error {
-	survey, err := r.owner.Survey(ctx)
+	look := r.owner.Inherit
+	if r.embedded {
+		look = r.owner.Survey // the workers died with their Redis
+	}
+	survey, err := look(ctx)
 	if err != nil {
 		return fmt.Errorf("adopt hand-outs: %w", err)
 	}

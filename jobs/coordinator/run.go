@@ -138,10 +138,14 @@ func (r *Run) Own(ctx context.Context, rdb redis.UniversalClient, o OwnOptions) 
 	diedWithWorker := r.manifest.Running && !r.manifest.Fleet
 	r.manifest.Epoch, r.manifest.Running, r.manifest.Fleet = owner.Epoch(), true, !o.Embedded
 	r.mu.Unlock()
-	if err := r.saveManifest(); err != nil {
-		return err
+	err = r.saveManifest()
+	if err == nil {
+		err = r.adopt(ctx, diedWithWorker)
 	}
-	return r.adopt(ctx, diedWithWorker)
+	if err != nil {
+		r.disown(ctx)
+	}
+	return err
 }
 
 // Execute runs the run until it is complete, blocked or stopped, and leaves its state folder so that it can go on.

@@ -106,7 +106,7 @@ func TestAnswerIsForgotten(t *testing.T) {
 	if err := owner.Erase(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if keys := server.Client.Keys(t.Context(), "bw:*").Val(); len(keys) > 0 {
+	if keys := server.Client.Keys(t.Context(), "bw:{*").Val(); len(keys) > 0 {
 		t.Errorf("after the run Redis holds %q", keys)
 	}
 }

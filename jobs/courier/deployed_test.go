@@ -124,7 +124,7 @@ func TestCluster(t *testing.T) {
 
 // isRegistry reports whether a key lists runs, queues or workers and nothing of their work.
 func isRegistry(key string) bool {
-	return key == "bw:runs" || key == "asynq:queues" || key == "asynq:servers" || key == "asynq:workers" ||
+	return key == "bw:runs" || key == "bw:ended" || key == "asynq:queues" || key == "asynq:servers" || key == "asynq:workers" ||
 		strings.HasPrefix(key, "asynq:servers:{") || strings.HasPrefix(key, "asynq:workers:{")
 }
 

@@ -62,7 +62,11 @@ func (o *Owner) Next() Number {
 // HandOut gives requests to the fleet under a number from Next. When it fails no worker has them and none will, so that
 // their records can be handed out under another number; unless the error wraps ErrUnknown, when a Survey will tell.
 func (o *Owner) HandOut(ctx context.Context, n Number, requests []jobs.Request, mode Mode) error {
-	stored := appendStored(nil, requests)
+	records := make([]int64, len(requests))
+	for i := range requests {
+		records[i] = requests[i].Record
+	}
+	stored := append(rangesOf(records), '\n')
 	stored = append(stored, o.cipher.seal(appendRequests(requests, mode == Alone), purposeHandOut, o.keys.run, n)...)
 	if err := o.rdb.HSet(ctx, o.keys.handouts(), n.String(), stored).Err(); err != nil {
 		// Without a task nobody looks for them, whether they were stored or not.
@@ -114,12 +118,13 @@ func (o *Owner) Withdraw(ctx context.Context, numbers []Number) ([]Number, error
 	return got, nil
 }
 
-// appendStored begins what is stored of a hand-out with the numbers of its records, as "7-12,15", and a newline. The
-// claim keeps this beginning, so that a coordinator that comes later knows which records a worker has.
-func appendStored(dst []byte, requests []jobs.Request) []byte {
-	for i := 0; i < len(requests); {
-		first, last := requests[i].Record, requests[i].Record
-		for i++; i < len(requests) && requests[i].Record == last+1; i++ {
+// rangesOf lists the numbers of records, as "7-12,15". What is stored of a hand-out begins with that and a newline,
+// and its claim keeps it, so that a coordinator that comes later knows which records a worker has.
+func rangesOf(records []int64) []byte {
+	var dst []byte
+	for i := 0; i < len(records); {
+		first, last := records[i], records[i]
+		for i++; i < len(records) && records[i] == last+1; i++ {
 			last++
 		}
 		if len(dst) > 0 {
@@ -131,7 +136,7 @@ func appendStored(dst []byte, requests []jobs.Request) []byte {
 			dst = strconv.AppendInt(dst, last, 10)
 		}
 	}
-	return append(dst, '\n')
+	return dst
 }
 
 // Claim says who has a hand-out.

@@ -29,6 +29,13 @@ const (
 // runsKey is a sorted set of the runs that coordinators have announced, by the time at which they last did.
 const runsKey = "bw:runs"
 
+// endedKey is a sorted set of the runs that are complete, by when they ended, for a day: who does not find a run in Redis
+// learns from it whether the run is over or forgotten.
+const (
+	endedKey = "bw:ended"
+	endedFor = 24 * time.Hour
+)
+
 // keys names everything that Redis holds of a run. The braces put all of it, Asynq's queues included, into one hash
 // slot of a cluster.
 type keys struct{ run string }

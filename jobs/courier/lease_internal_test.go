@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // A worker whose lease may be over, because it was buried, forgotten or late, learns of it before it may call again.
@@ -19,11 +21,12 @@ func TestLeaseExpires(t *testing.T) {
 	defer o.Close(t.Context())
 	var expired []int
 	var s *Session
-	s, err = Join(t.Context(), rdb, "r1", SessionOptions{Worker: "w1", Serve: func(HandOut) {}, Expired: func(leases int) {
+	s, err = Join(t.Context(), rdb, "r1", SessionOptions{Worker: "w1", Serve: func(HandOut) {}, Expired: func(leases int) map[Number][]int64 {
 		expired = append(expired, leases)
 		if time.Since(s.start)-time.Duration(s.renewed.Load()) >= workerStale && s.MayCall() {
 			t.Error("calls may start before the end of the lease is known")
 		}
+		return map[Number][]int64{5: {7, 8, 9, 12}}
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -72,5 +75,11 @@ func TestLeaseExpires(t *testing.T) {
 	}
 	if !s.MayCall() {
 		t.Error("no call may start on a fresh lease")
+	}
+	// What it has in flight is claimed again.
+	survey, err := o.Survey(t.Context())
+	want := map[Number]Claim{5: {Worker: "w1", Records: []Range{{7, 9}, {12, 12}}}}
+	if diff := cmp.Diff(want, survey.Claims); err != nil || diff != "" {
+		t.Errorf("claims, %v (-want +got):\n%s", err, diff)
 	}
 }

@@ -30,6 +30,7 @@ type Owner struct {
 	mu    sync.Mutex
 	epoch uint32
 	count uint32 // of hand-outs in this epoch
+	whole bool   // Redis had all that the owner before left in it
 	last  string // id of the last stream entry read
 	want  string // what a person wants, as far as known
 	// answers are the keys of the last ones that were given; Redis forgets them by itself after a minute.
@@ -67,12 +68,15 @@ local instance = type(said) == 'string' and string.match(said, 'run_id:(%w+)') o
 `
 
 // acquireScript takes the run unless somebody else holds it. A holder of an epoch before the caller's is one that only
-// an old snapshot of Redis still knows. It returns the new epoch, or the holder.
+// an old snapshot of Redis still knows. It returns the new epoch and whether Redis has lost nothing since the one before,
+// or the holder.
 var acquireScript = redis.NewScript(instance + `
 local held = redis.call('GET', KEYS[1])
 local after = tonumber(ARGV[1])
 if held and string.match(held, ':(.*)$') ~= ARGV[2] and tonumber(string.match(held, '^%d+')) >= after then return held end
-local epoch = math.max(tonumber(redis.call('GET', KEYS[2]) or '0'), after) + 1
+local before = tonumber(redis.call('GET', KEYS[2]) or '0')
+local epoch = math.max(before, after) + 1
+local whole = before >= after and (after == 0 or string.match(redis.call('GET', KEYS[3]) or '', ' (.*)$') == instance)
 redis.call('DEL', KEYS[5], KEYS[6])
 redis.call('SET', KEYS[2], epoch)
 redis.call('SET', KEYS[3], '0 ' .. instance)
@@ -80,7 +84,7 @@ redis.call('SET', KEYS[1], epoch .. ':' .. ARGV[2], 'PX', ARGV[3])
 redis.call('SET', KEYS[4], (string.gsub(ARGV[4], '"epoch":0', '"epoch":' .. epoch, 1)))
 if ARGV[5] ~= '' then redis.call('SET', KEYS[6], ARGV[5]) end
 if redis.call('EXISTS', KEYS[7]) == 0 then redis.call('XDEL', KEYS[7], redis.call('XADD', KEYS[7], '*', 'v', '')) end
-return epoch`)
+return {epoch, whole and 1 or 0}`)
 
 // renewScript extends the owner's lease and counts the renewal. A lease that ran out is taken up again if nobody took the
 // run meanwhile. A count that is behind, or another instance, says that Redis may have gone back in time. The first
@@ -166,14 +170,18 @@ func (o *Owner) acquire(ctx context.Context, want string) error {
 	if err != nil {
 		return fmt.Errorf("take ownership of run %s: %w", k.run, err)
 	}
-	epoch, ok := reply.(int64)
-	if !ok {
-		holder, _ := reply.(string)
+	if holder, owned := reply.(string); owned {
 		return &ownedError{holder: holder, after: after}
 	}
+	taken, _ := reply.([]any)
+	if len(taken) != 2 {
+		return fmt.Errorf("%w: ownership", ErrFormat)
+	}
+	epoch, _ := taken[0].(int64)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.epoch, o.count, o.last, o.beats = uint32(epoch), 0, "0", 0 //nolint:gosec // an epoch counts ownerships
+	o.epoch, o.whole = uint32(epoch), taken[1] == int64(1) //nolint:gosec // an epoch counts ownerships
+	o.count, o.last, o.beats = 0, "0", 0
 	return nil
 }
 
@@ -321,6 +329,9 @@ func (o *Owner) Erase(ctx context.Context) error {
 	o.mu.Unlock()
 	err := o.rdb.Del(ctx, texts...).Err()
 	err = errors.Join(err, o.rdb.ZRem(ctx, runsKey, o.keys.run).Err())
+	now := time.Now()
+	err = errors.Join(err, o.rdb.ZAdd(ctx, endedKey, redis.Z{Score: float64(now.Unix()), Member: o.keys.run}).Err(),
+		o.rdb.ZRemRangeByScore(ctx, endedKey, "-inf", strconv.FormatInt(now.Add(-endedFor).Unix(), 10)).Err())
 	for _, queue := range []string{o.keys.queue(), o.keys.urgent()} {
 		err = errors.Join(err, o.eraseQueue(ctx, queue))
 	}

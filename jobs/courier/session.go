@@ -31,7 +31,9 @@ type Session struct {
 	mu       sync.Mutex
 	lease    int            // how many leases have ended
 	claimed  map[Number]int // hand-outs → records of each that Redis does not have back
-	count    uint64         // of renewals
+	count    uint64         // of renewals, on from the time of joining: no session of a worker repeats one of an earlier session
+	joined   bool           // a lease has begun
+	instance string         // of Redis, at the last renewal
 	refused  string
 	pending  []byte         // encoded deliveries that no flush has taken
 	sending  map[Number]int // how many of each hand-out those are
@@ -62,10 +64,11 @@ type SessionOptions struct {
 	// Serve takes over a claimed hand-out. It returns when the worker has room for the next one; each of the
 	// hand-out's records must in the end be delivered through Deliver.
 	Serve func(HandOut)
-	// Expired is called when the worker may have been taken for dead: its lease was renewed too late, or Redis knew
-	// nothing of it any more. What it claimed before this many leases had ended, and has not begun, may be with others by
-	// now and is to be given back; MayCall stays false until Expired returns. May be nil.
-	Expired func(leases int)
+	// Expired is called when the worker may have been taken for dead, or its claims may be forgotten: its lease was
+	// renewed too late, or with a Redis that knew nothing of it or began anew. What it claimed before this many leases had
+	// ended, and has not begun, may be with others by now and is to be given back; Expired returns what is in flight, the
+	// numbers of records by hand-out. MayCall stays false until it returns. May be nil.
+	Expired func(leases int) map[Number][]int64
 	// Halt is called when the coordinator stops: what has not begun is to be given back. May be nil.
 	Halt func()
 	// Report says what the worker does for the run; asked with each renewal. May be nil.
@@ -116,6 +119,7 @@ func Join(ctx context.Context, rdb redis.UniversalClient, run string, options Se
 	stopping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Session{
 		rdb: rdb, keys: k, options: options, host: host, terms: terms, start: time.Now(), over: make(chan struct{}),
+		count:   uint64(time.Now().UnixMilli()), //nolint:gosec // after 1970
 		claimed: make(map[Number]int), sending: make(map[Number]int),
 		wake: make(chan struct{}, 1), renewal: make(chan struct{}, 1), stopping: stopping, stop: stop,
 	}
@@ -124,6 +128,7 @@ func Join(ctx context.Context, rdb redis.UniversalClient, run string, options Se
 		stop()
 		return nil, err
 	}
+	s.joined = true
 	s.server = asynq.NewServerFromRedisClient(rdb, asynq.Config{
 		// One at a time: the next hand-out is claimed when Serve says that there is room.
 		Concurrency:              1,

@@ -17,6 +17,8 @@ const (
 	keptBuffer = 1 << 20
 	// A result waits at most this long for others to travel with.
 	flushAfter = 5 * time.Millisecond
+	// keptFor is how long results wait for the coordinator of a run that Redis has forgotten.
+	keptFor = 15 * time.Minute
 )
 
 // errGone says that Redis does not hold the run: it is complete, or Redis forgot it.
@@ -116,7 +118,8 @@ func (s *Session) sendAll() {
 			gone = time.Time{}
 		} else if gone.IsZero() {
 			gone = time.Now()
-		} else if time.Since(gone) > goneFor {
+		}
+		if !gone.IsZero() && (s.ended() || time.Since(gone) > keptFor) {
 			slog.Warn("results dropped: the run has ended", slog.String("run", s.keys.run), slog.Int("hand_outs", len(delivered)))
 			break
 		}
@@ -140,6 +143,11 @@ func (s *Session) sendAll() {
 		s.spare = batch
 	}
 	s.sent.Broadcast()
+}
+
+// ended reports whether the run is known to be complete.
+func (s *Session) ended() bool {
+	return s.rdb.ZScore(context.Background(), endedKey, s.keys.run).Err() == nil // the client's own timeouts end it
 }
 
 // deliverScript adds to the stream also when Redis is full: its first write is one that is allowed then. Results need

@@ -22,13 +22,13 @@ const (
 )
 
 // beatScript renews a worker's lease. It returns how many workers there are, whether the run has a coordinator, what a
-// person wants, and whether Redis knew the worker; or nothing when Redis does not know the run. Its first write is one that
-// a full Redis allows.
-var beatScript = redis.NewScript(`
+// person wants, whether Redis knew the worker, and which instance it is; or nothing when Redis does not know the run. Its
+// first write is one that a full Redis allows.
+var beatScript = redis.NewScript(instance + `
 if redis.call('EXISTS', KEYS[1]) == 0 then return false end
 redis.call('PERSIST', KEYS[2])
 local new = redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-return {redis.call('HLEN', KEYS[2]), redis.call('EXISTS', KEYS[3]), redis.call('GET', KEYS[4]) or '', 1 - new}`)
+return {redis.call('HLEN', KEYS[2]), redis.call('EXISTS', KEYS[3]), redis.call('GET', KEYS[4]) or '', 1 - new, instance}`)
 
 // renew keeps the worker's lease until the session is closed, and finds out when the run is over.
 func (s *Session) renew() {
@@ -76,15 +76,26 @@ func (s *Session) idle() bool {
 	return len(s.claimed) == 0 && len(s.pending) == 0
 }
 
-// expire ends the worker's lease; the next one began with the renewal that found out.
-func (s *Session) expire() {
+// expire ends the worker's lease; the next one began with the renewal that found out. What is in flight is claimed again
+// where Redis does not know that: the next coordinator would call it too.
+func (s *Session) expire(ctx context.Context) {
 	s.mu.Lock()
 	s.lease++
 	lease := s.lease
 	s.mu.Unlock()
-	slog.Warn("worker lease ran out: what has not begun goes back", slog.String("run", s.keys.run))
-	if s.options.Expired != nil {
-		s.options.Expired(lease)
+	slog.WarnContext(ctx, "worker lease ran out: what has not begun goes back", slog.String("run", s.keys.run))
+	if s.options.Expired == nil {
+		return
+	}
+	held := s.options.Expired(lease)
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for n, records := range held {
+			p.HSetNX(ctx, s.keys.claims(), n.String(), s.options.Worker+" "+string(rangesOf(records)))
+		}
+		return nil
+	})
+	if err != nil {
+		slog.WarnContext(ctx, "claim again what is in flight", slog.String("run", s.keys.run), slog.Any("error", err))
 	}
 }
 
@@ -114,18 +125,20 @@ func (s *Session) renewOnce(ctx context.Context) error {
 		return errGone
 	case err != nil:
 		return fmt.Errorf("renew lease of worker %s: %w", s.options.Worker, err)
-	case len(reply) != 4:
+	case len(reply) != 5:
 		return fmt.Errorf("%w: renewal", ErrFormat)
 	}
 	late := began-time.Duration(s.renewed.Load()) >= workerStale
-	if beat.Count > 1 && (late || reply[3] == int64(0)) {
-		s.expire()
+	before := s.instance
+	s.instance, _ = reply[4].(string)
+	if s.joined && (late || reply[3] == int64(0) || s.instance != before) {
+		s.expire(ctx)
 	}
 	s.renewed.Store(int64(began))
 	workers, _ := reply[0].(int64)
 	s.workers.Store(workers)
 	want, _ := reply[2].(string)
-	if before := s.wanted.Swap(want); want == Stop && before != Stop && s.options.Halt != nil {
+	if last := s.wanted.Swap(want); want == Stop && last != Stop && s.options.Halt != nil {
 		s.options.Halt()
 	}
 	if reply[1] == int64(0) {

@@ -3,7 +3,9 @@ package courier
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -48,24 +50,59 @@ type Survey struct {
 }
 
 // Survey looks at what became of all hand-outs. What it can't read, of other versions, is not in it.
-func (o *Owner) Survey(ctx context.Context) (Survey, error) { return survey(ctx, o.rdb, o.keys) }
+func (o *Owner) Survey(ctx context.Context) (Survey, error) {
+	s, _, err := survey(ctx, o.rdb, o.keys)
+	return s, err
+}
 
-func survey(ctx context.Context, rdb redis.UniversalClient, k keys) (Survey, error) {
-	var s Survey
+// inheritWait is how long workers have to say what they hold: each renews its lease in that time, and finds out that
+// Redis began anew.
+const inheritWait = workerRenewal + 2*time.Second
+
+// Inherit is the first Survey of an owner that others were before. When Redis has lost something meanwhile it waits until
+// the workers have claimed again what they have in flight, and have given back the rest.
+func (o *Owner) Inherit(ctx context.Context) (Survey, error) {
+	o.mu.Lock()
+	whole := o.whole
+	o.mu.Unlock()
+	for {
+		if !whole {
+			slog.InfoContext(ctx, "redis has lost what it held of the run: waiting for workers to say what they have", slog.Duration("wait", inheritWait))
+			select {
+			case <-ctx.Done():
+				return Survey{}, fmt.Errorf("survey hand-outs: %w", ctx.Err())
+			case <-time.After(inheritWait):
+			}
+		}
+		holder := o.holder()
+		s, owner, err := survey(ctx, o.rdb, o.keys)
+		if err != nil || owner == holder {
+			return s, err
+		}
+		whole = false // it forgot a moment ago; the renewal of the lease takes it up again
+	}
+}
+
+// survey also tells who owned the run at that moment.
+func survey(ctx context.Context, rdb redis.UniversalClient, k keys) (s Survey, owner string, err error) {
+	var holder *redis.StringCmd
 	var workers, claims *redis.MapStringStringCmd
 	var unclaimed *redis.StringSliceCmd
 	var queued, urgent *redis.IntCmd
 	var end *redis.XMessageSliceCmd
-	_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		// First the claims and then the end of the results: what a claimed hand-out delivered lies before it.
+	_, err = rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		workers, claims = p.HGetAll(ctx, k.workers()), p.HGetAll(ctx, k.claims())
 		unclaimed = p.HKeys(ctx, k.handouts())
 		queued, urgent = p.LLen(ctx, "asynq:{"+k.queue()+"}:pending"), p.LLen(ctx, "asynq:{"+k.urgent()+"}:pending")
 		end = p.XRevRangeN(ctx, k.results(), "+", "-", 1)
+		holder = p.Get(ctx, k.owner())
 		return nil
 	})
+	if errors.Is(err, redis.Nil) {
+		err = nil // nobody
+	}
 	if err != nil {
-		return s, fmt.Errorf("survey hand-outs: %w", err)
+		return s, "", fmt.Errorf("survey hand-outs: %w", err)
 	}
 	s.Workers = make(map[string]Beat, len(workers.Val()))
 	for worker, text := range workers.Val() {
@@ -93,7 +130,7 @@ func survey(ctx context.Context, rdb redis.UniversalClient, k keys) (Survey, err
 	if entries := end.Val(); len(entries) > 0 {
 		s.End = Position(entries[0].ID)
 	}
-	return s, nil
+	return s, holder.Val(), nil
 }
 
 // buryScript forgets a worker unless it has renewed its lease since a count was read.
@@ -177,6 +214,6 @@ func Look(ctx context.Context, rdb redis.UniversalClient, run string) (View, err
 	if status, ok := values[3].(string); ok {
 		v.Status = json.RawMessage(status)
 	}
-	v.Survey, err = survey(ctx, rdb, k)
+	v.Survey, _, err = survey(ctx, rdb, k)
 	return v, err
 }
