@@ -40,12 +40,14 @@ type api struct {
 // recordIn finds the record's number in a request's prompt.
 var recordIn = regexp.MustCompile(`record (\d+):`)
 
+func newAPI() *api { return &api{answers: map[int64]int{}, inFlight: map[string]int{}} }
+
 func startAPI(t *testing.T, options simulator.Options) *api {
 	t.Helper()
 	if err := options.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	a := &api{answers: map[int64]int{}, inFlight: map[string]int{}}
+	a := newAPI()
 	service := simulator.New(options)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, service) }))
 	a.url = server.URL
@@ -72,23 +74,10 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, service http.Handler
 		panic(err)
 	}
 	key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	a.mu.Lock()
-	n := len(a.calls)
-	a.calls = append(a.calls, call{record: record, key: key, began: time.Now()})
-	a.inFlight[key]++
-	a.mu.Unlock()
+	n := a.begin(record, key)
 	reply := &reply{ResponseWriter: w, status: http.StatusOK}
 	complete := false
-	defer func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		c := &a.calls[n]
-		c.ended, c.answered = time.Now(), complete && reply.status == http.StatusOK
-		if c.answered {
-			a.answers[record]++
-		}
-		a.inFlight[key]--
-	}()
+	defer func() { a.end(n, complete && reply.status == http.StatusOK) }()
 	if drag := time.Duration(a.dragging.Load()); drag > 0 {
 		timer := time.NewTimer(drag)
 		defer timer.Stop()
@@ -101,6 +90,27 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, service http.Handler
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	service.ServeHTTP(reply, r)
 	complete = true
+}
+
+// begin books a call and returns its number.
+func (a *api) begin(record int64, key string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.calls = append(a.calls, call{record: record, key: key, began: time.Now()})
+	a.inFlight[key]++
+	return len(a.calls) - 1
+}
+
+// end books the end of a call.
+func (a *api) end(n int, answered bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := &a.calls[n]
+	c.ended, c.answered = time.Now(), answered
+	if answered {
+		a.answers[c.record]++
+	}
+	a.inFlight[c.key]--
 }
 
 // reply notes the status of an answer.
