@@ -119,7 +119,7 @@ func Join(ctx context.Context, rdb redis.UniversalClient, run string, options Se
 	stopping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Session{
 		rdb: rdb, keys: k, options: options, host: host, terms: terms, start: time.Now(), over: make(chan struct{}),
-		count:   uint64(time.Now().UnixMilli()), //nolint:gosec // after 1970
+		count:   uint64(time.Now().UnixMilli()),
 		claimed: make(map[Number]int), sending: make(map[Number]int),
 		wake: make(chan struct{}, 1), renewal: make(chan struct{}, 1), stopping: stopping, stop: stop,
 	}

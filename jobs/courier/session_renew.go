@@ -30,6 +30,14 @@ redis.call('PERSIST', KEYS[2])
 local new = redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 return {redis.call('HLEN', KEYS[2]), redis.call('EXISTS', KEYS[3]), redis.call('GET', KEYS[4]) or '', 1 - new, instance}`)
 
+// reclaimScript writes down claims, as claimScript does, that Redis does not know and that a run still has a use for. Its
+// first write is one that a full Redis allows.
+var reclaimScript = redis.NewScript(`
+if redis.call('EXISTS', KEYS[1]) == 0 then return false end
+redis.call('PERSIST', KEYS[2])
+for i = 1, #ARGV, 2 do redis.call('HSETNX', KEYS[2], ARGV[i], ARGV[i + 1]) end
+return 1`)
+
 // renew keeps the worker's lease until the session is closed, and finds out when the run is over.
 func (s *Session) renew() {
 	timer := time.NewTimer(workerRenewal)
@@ -87,14 +95,15 @@ func (s *Session) expire(ctx context.Context) {
 	if s.options.Expired == nil {
 		return
 	}
-	held := s.options.Expired(lease)
-	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for n, records := range held {
-			p.HSetNX(ctx, s.keys.claims(), n.String(), s.options.Worker+" "+string(rangesOf(records)))
-		}
-		return nil
-	})
-	if err != nil {
+	var claims []any
+	for n, records := range s.options.Expired(lease) {
+		claims = append(claims, n.String(), s.options.Worker+" "+string(rangesOf(records)))
+	}
+	if len(claims) == 0 {
+		return
+	}
+	err := reclaimScript.Run(ctx, s.rdb, []string{s.keys.terms(), s.keys.claims()}, claims...).Err()
+	if err != nil && !errors.Is(err, redis.Nil) {
 		slog.WarnContext(ctx, "claim again what is in flight", slog.String("run", s.keys.run), slog.Any("error", err))
 	}
 }
