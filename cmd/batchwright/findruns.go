@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -35,23 +34,23 @@ type foundRun struct {
 	own    bool            // rdb is this run's alone, to be closed with it
 	view   courier.View
 	status coordinator.Status
+	// foreign says that another version of batchwright wrote what Redis holds of it: nothing but its id is known.
+	foreign bool
 }
 
 // look sees where the run stands.
 func (r *foundRun) look(ctx context.Context) error {
 	view, err := courier.Look(ctx, r.rdb, r.id)
-	if err != nil {
-		return err
+	if err == nil && view.Status != nil { // else it has just begun
+		r.status, err = coordinator.ParseStatus(view.Status)
 	}
-	r.view = view
-	if view.Status == nil {
-		return nil // it has just begun
+	if r.foreign = errors.Is(err, courier.ErrFormat); r.foreign {
+		return nil
 	}
-	r.status = coordinator.Status{} // what is left out is no more so
-	if err := json.Unmarshal(view.Status, &r.status); err != nil {
-		return fmt.Errorf("read status of run %s: %w", r.id, err)
+	if err == nil {
+		r.view = view
 	}
-	return nil
+	return err
 }
 
 func closeRuns(runs []*foundRun) {
@@ -117,6 +116,8 @@ func (f *fleetFlags) one(ctx context.Context, args []string) (*foundRun, error) 
 	case len(found) > 1:
 		err = fmt.Errorf("%d runs are called %q: name the one that you mean by its run id, which batchwright status shows",
 			len(found), args[0])
+	case found[0].foreign:
+		err = fmt.Errorf("run %s: %s", found[0].id, ofAnotherVersion)
 	case !found[0].view.Owned:
 		err = fmt.Errorf("run %s has no coordinator now, so that it makes no calls: batchwright run continues it", found[0].id)
 	default:

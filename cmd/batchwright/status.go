@@ -68,8 +68,9 @@ func (f *statusFlags) show(ctx context.Context, args []string, stdout io.Writer)
 type statusLine struct {
 	Job   string `json:"job"`
 	RunID string `json:"run_id"`
-	// State is running, waiting (alive, and no call can be made now), paused, stopping, stopped, blocked, or unowned (its
-	// coordinator is gone and did not say goodbye).
+	// State is running, waiting (alive, and no call can be made now), paused, stopping, stopped, blocked, unowned (its
+	// coordinator is gone and did not say goodbye), or unreadable (another version of
+	// batchwright runs it).
 	State string `json:"state"`
 	// Why says what hinders the run or what its calls wait for.
 	Why string `json:"why,omitempty"`
@@ -131,6 +132,9 @@ func statusLineOf(run *foundRun, now time.Time) *statusLine {
 		line.Reasons = map[jobs.Reason]int64{}
 	}
 	line.State = line.judge(run)
+	if run.foreign {
+		line.Coordinator, line.Age = "", 0
+	}
 	if line.Rate > 0 && s.Counted && (line.State == "running" || line.State == "waiting") {
 		left := int64(float64(s.Total-s.Done) / line.Rate)
 		line.ETA = &left
@@ -141,6 +145,9 @@ func statusLineOf(run *foundRun, now time.Time) *statusLine {
 // judge says what state the run is in, and why where that is news.
 func (l *statusLine) judge(run *foundRun) string {
 	switch s := &run.status; {
+	case run.foreign:
+		l.Why = ofAnotherVersion
+		return "unreadable"
 	case s.Blocked != "":
 		l.Why = s.Blocked
 		return "blocked"
@@ -163,10 +170,17 @@ func (l *statusLine) judge(run *foundRun) string {
 	return "running"
 }
 
+// ofAnotherVersion says what to do about a run that another version of batchwright began.
+const ofAnotherVersion = "another version of batchwright wrote what Redis holds of it: ask with the version that runs it"
+
 // noWorkers says what to do when nobody works on a run.
 const noWorkers = "no worker serves it: start batchwright worker on this Redis, with --base-url and the address that the job calls"
 
 func (l *statusLine) write(w io.Writer) error {
+	if l.State == "unreadable" {
+		_, err := fmt.Fprintf(w, "run %s: %s\n", clean(l.RunID), l.Why)
+		return err
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", clean(l.Job), l.State)
 	if l.Why != "" {

@@ -2,10 +2,12 @@ package coordinator
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"time"
 
 	"github.com/batchwright/batchwright/jobs"
+	"github.com/batchwright/batchwright/jobs/courier"
 )
 
 // Status is what a coordinator says of its run once a second, for whoever asks from any machine. It holds no prompt,
@@ -38,6 +40,15 @@ type Status struct {
 	Paused      bool             `json:"paused,omitempty"`
 	Stopping    bool             `json:"stopping,omitempty"`
 	Output      string           `json:"output"`
+}
+
+// ParseStatus reads what a coordinator said of its run. courier.ErrFormat when one of another version said it.
+func ParseStatus(encoded []byte) (Status, error) {
+	var s Status
+	if err := json.Unmarshal(encoded, &s); err != nil || s.Version != stateVersion {
+		return Status{}, fmt.Errorf("%w: status", courier.ErrFormat)
+	}
+	return s, nil
 }
 
 // statusJSON is the status at this moment. One goroutine at a time asks for it.

@@ -14,7 +14,7 @@ import (
 
 // formatVersion opens every hand-out, batch of deliveries and task. A reader that meets another version leaves
 // what it found to others.
-const formatVersion = 2
+const formatVersion = 3
 
 // maxDecoded bounds what a hand-out or a batch may decompress to, so that a hostile one can't exhaust memory. It
 // is above anything a coordinator or worker makes: one record of the API's 32 MB and a chunk's bound beside it.
@@ -90,7 +90,7 @@ func parseRequests(data []byte) (requests []jobs.Request, alone bool, err error)
 	d := decoder{rest: raw}
 	alone = d.take(1)[0] == 1
 	count := d.uvarint()
-	if count > uint64(len(raw)) {
+	if count > maxRecords {
 		return nil, false, fmt.Errorf("%w: %d requests in %d bytes", ErrFormat, count, len(raw))
 	}
 	requests = make([]jobs.Request, count)

@@ -66,7 +66,8 @@ func (o *Owner) HandOut(ctx context.Context, n Number, requests []jobs.Request, 
 	for i := range requests {
 		records[i] = requests[i].Record
 	}
-	stored := append(rangesOf(records), '\n')
+	stored := append([]byte(storedVersion), rangesOf(records)...)
+	stored = append(stored, '\n')
 	stored = append(stored, o.cipher.seal(appendRequests(requests, mode == Alone), purposeHandOut, o.keys.run, n)...)
 	if err := o.rdb.HSet(ctx, o.keys.handouts(), n.String(), stored).Err(); err != nil {
 		// Without a task nobody looks for them, whether they were stored or not.
@@ -118,8 +119,12 @@ func (o *Owner) Withdraw(ctx context.Context, numbers []Number) ([]Number, error
 	return got, nil
 }
 
-// rangesOf lists the numbers of records, as "7-12,15". What is stored of a hand-out begins with that and a newline,
-// and its claim keeps it, so that a coordinator that comes later knows which records a worker has.
+// storedVersion opens what is stored of a hand-out, before the numbers of its records and a newline: the claim leaves
+// another version's where it is. It stands outside what may be encrypted.
+var storedVersion = strconv.Itoa(formatVersion) + " "
+
+// rangesOf lists the numbers of records, as "7-12,15". The claim of a hand-out keeps that of what is stored, so that a
+// coordinator that comes later knows which records a worker has.
 func rangesOf(records []int64) []byte {
 	var dst []byte
 	for i := 0; i < len(records); {
@@ -148,8 +153,9 @@ type Claim struct {
 // Range is consecutive records, both ends included.
 type Range struct{ First, Last int64 }
 
-// maxRanges bounds what a damaged claim can make a coordinator read.
-const maxRanges = 1 << 16
+// maxRecords bounds the records of a hand-out, and so what a damaged one, or a damaged claim, can ask of its reader. It is
+// far above what a coordinator hands out at once.
+const maxRecords = 1 << 12
 
 // parseClaim reads what the claim script wrote: the worker, a space, and the numbers of the records.
 func parseClaim(text string) (Claim, error) {
@@ -158,6 +164,7 @@ func parseClaim(text string) (Claim, error) {
 		return Claim{}, fmt.Errorf("%w: claim", ErrFormat)
 	}
 	claim := Claim{Worker: worker}
+	records := int64(0)
 	for one := range strings.SplitSeq(list, ",") {
 		head, tail, isRange := strings.Cut(one, "-")
 		if !isRange {
@@ -165,9 +172,10 @@ func parseClaim(text string) (Claim, error) {
 		}
 		first, err := strconv.ParseInt(head, 10, 64)
 		last, lastErr := strconv.ParseInt(tail, 10, 64)
-		if errors.Join(err, lastErr) != nil || last < first || len(claim.Records) == maxRanges {
+		if errors.Join(err, lastErr) != nil || first < 0 || last < first || last-first >= maxRecords-records {
 			return Claim{}, fmt.Errorf("%w: claim", ErrFormat)
 		}
+		records += last - first + 1
 		claim.Records = append(claim.Records, Range{first, last})
 	}
 	return claim, nil

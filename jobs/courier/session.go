@@ -78,7 +78,8 @@ type SessionOptions struct {
 // claimScript takes a hand-out's records for a worker. While nobody holds the run, and nobody took it since the
 // hand-out was made, its coordinator may only have been stopped for longer than its lease: then the claim fails, and
 // Asynq tries again. So it does while the coordinator has not renewed its lease since Redis began anew: what Redis then
-// holds may be of a time before other workers had claimed the same, and the coordinator is about to void it.
+// holds may be of a time before other workers had claimed the same, and the coordinator is about to void it. What another
+// version stored is left where it is.
 var claimScript = redis.NewScript(instance + `
 local stored = redis.call('HGET', KEYS[2], ARGV[2])
 if not stored then return false end
@@ -88,8 +89,10 @@ if not held or string.match(held, '^%d+') ~= ARGV[1] then return false end
 local on = string.match(redis.call('GET', KEYS[5]) or '', ' (.*)$')
 if on and on ~= instance then return redis.error_reply('NOOWNER the coordinator has yet to see that Redis began anew') end
 local newline = string.find(stored, '\n', 1, true)
+local version = #ARGV[4]
+if not newline or string.sub(stored, 1, version) ~= ARGV[4] then return redis.error_reply('FORMAT another version stored it') end
 redis.call('HDEL', KEYS[2], ARGV[2])
-redis.call('HSET', KEYS[3], ARGV[2], ARGV[3] .. ' ' .. string.sub(stored, 1, newline - 1))
+redis.call('HSET', KEYS[3], ARGV[2], ARGV[3] .. ' ' .. string.sub(stored, version + 1, newline - 1))
 return string.sub(stored, newline + 1)`)
 
 // Join begins to serve a run. The session ends with Close. Errors: ErrNoRun when the run has no coordinator now,
@@ -136,9 +139,11 @@ func Join(ctx context.Context, rdb redis.UniversalClient, run string, options Se
 		StrictPriority:           true,
 		TaskCheckInterval:        options.Poll,
 		DelayedTaskCheckInterval: time.Second,
-		RetryDelayFunc:           func(int, error, *asynq.Task) time.Duration { return time.Second },
-		Logger:                   asynqLog{},
-		LogLevel:                 asynq.WarnLevel,
+		// What can't be claimed now, or here, is somebody's later: no task fails.
+		RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return time.Second },
+		IsFailure:      func(error) bool { return false },
+		Logger:         asynqLog{},
+		LogLevel:       asynq.WarnLevel,
 	})
 	if err := s.server.Start(asynq.HandlerFunc(s.handle)); err != nil {
 		stop()
@@ -178,7 +183,7 @@ func (s *Session) handle(ctx context.Context, task *asynq.Task) error {
 	s.mu.Unlock()
 	sealed, err := claimScript.Run(ctx, s.rdb,
 		[]string{s.keys.owner(), s.keys.handouts(), s.keys.claims(), s.keys.epoch(), s.keys.beat()},
-		n.Epoch(), n.String(), s.options.Worker).Text()
+		n.Epoch(), n.String(), s.options.Worker, storedVersion).Text()
 	if errors.Is(err, redis.Nil) {
 		return nil // claimed before, withdrawn, or void
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/tidwall/gjson"
 )
 
 // Report is what a worker says of its work for a run.
@@ -198,7 +199,7 @@ type View struct {
 	Survey
 }
 
-// Look shows a run as Redis knows it. ErrNoRun when it knows nothing of it.
+// Look shows a run as Redis knows it. ErrNoRun when it knows nothing of it, ErrFormat when it is another version's.
 func Look(ctx context.Context, rdb redis.UniversalClient, run string) (View, error) {
 	k := keys{run}
 	var v View
@@ -208,6 +209,9 @@ func Look(ctx context.Context, rdb redis.UniversalClient, run string) (View, err
 	}
 	if values[0] == nil {
 		return v, fmt.Errorf("%w: %s", ErrNoRun, run)
+	}
+	if encoded, _ := values[0].(string); gjson.Get(encoded, "version").Int() != formatVersion {
+		return v, fmt.Errorf("%w: terms of run %s", ErrFormat, run)
 	}
 	v.Owned = values[1] != nil
 	v.Wanted, _ = values[2].(string)

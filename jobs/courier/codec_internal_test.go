@@ -1,0 +1,136 @@
+package courier
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/s2"
+
+	"github.com/batchwright/batchwright/jobs"
+)
+
+// heavy reports whether what is sealed decompresses to more than a fuzz target has time for; the bound that holds
+// otherwise is maxDecoded.
+func heavy(data []byte) bool {
+	if len(data) == 0 {
+		return false
+	}
+	size, err := s2.DecodedLen(data[1:])
+	return err == nil && size > 1<<20
+}
+
+// A hand-out from Redis that is read is one that this build would write, and no other makes it panic.
+func FuzzParseRequests(f *testing.F) {
+	body := []byte(`{"model":"m"}`)
+	f.Add(appendRequests(nil, false))
+	f.Add(appendRequests([]jobs.Request{{Record: 7, Digest: jobs.DigestOf(body), Body: body, Attempts: 2, Calls: 3, Refusals: 1}}, true))
+	f.Add(seal([]byte{0, 1}))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if heavy(data) {
+			return
+		}
+		requests, alone, err := parseRequests(data)
+		if err != nil {
+			if !errors.Is(err, ErrFormat) {
+				t.Errorf("error %v", err)
+			}
+			return
+		}
+		again, stillAlone, err := parseRequests(appendRequests(requests, alone))
+		if diff := cmp.Diff(requests, again); err != nil || alone != stillAlone || diff != "" {
+			t.Errorf("written and read again, %v (-was +is):\n%s", err, diff)
+		}
+	})
+}
+
+// Results from Redis never make their reader panic, and what is cut or changed adds nothing.
+func FuzzParseBatch(f *testing.F) {
+	at := time.Unix(1700000000, 0).UTC()
+	result := jobs.Result{Record: 3, Status: jobs.Succeeded, Message: []byte(`{"content":[]}`), FinishedAt: at}
+	raw := appendDelivery(nil, &Delivery{Handout: 5, Result: &result})
+	raw = appendDelivery(raw, &Delivery{Handout: 5, Returned: &Returned{Record: 4, Attempts: 1}})
+	raw = appendBegan(raw, 5, 9)
+	f.Add(seal(raw))
+	f.Add(seal(raw[:len(raw)-3]))
+	f.Add(seal(nil))
+	f.Add([]byte{formatVersion})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if heavy(data) {
+			return
+		}
+		var batch Batch
+		if err := parseBatch(data, &batch); err != nil {
+			if !errors.Is(err, ErrFormat) || len(batch.Deliveries)+len(batch.Began) > 0 {
+				t.Errorf("error %v with %d deliveries", err, len(batch.Deliveries))
+			}
+			return
+		}
+		for i := range batch.Deliveries {
+			if d := &batch.Deliveries[i]; (d.Result == nil) == (d.Returned == nil) {
+				t.Errorf("delivery %d is neither result nor record", i)
+			}
+			batch.Deliveries[i].Record()
+		}
+	})
+}
+
+// A claim that is read has few records, all of them numbers of records, and reads back as it was written.
+func FuzzParseClaim(f *testing.F) {
+	for _, text := range []string{"w1 7-12,15", "w1 0", "w1 0-9223372036854775807", "w1 -3", "w1 5-4", "w1", "", "w1 1,,2", "w1 3 0-4"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		claim, err := parseClaim(text)
+		if err != nil {
+			return
+		}
+		var records []int64
+		for _, r := range claim.Records {
+			for n := r.First; n <= r.Last; n++ {
+				records = append(records, n)
+			}
+		}
+		if len(records) == 0 || len(records) > maxRecords || records[0] < 0 {
+			t.Fatalf("%q is a claim of %d records", text, len(records))
+		}
+		if !claim.Contains(records[0]) || claim.Contains(-1) {
+			t.Errorf("%q: what it contains is not what it lists", text)
+		}
+	})
+}
+
+// A task that is read is written alike.
+func FuzzParseTask(f *testing.F) {
+	f.Add(newTask(numberOf(3, 9)).Payload())
+	f.Add([]byte{formatVersion})
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		n, err := parseTask(payload)
+		if err == nil && !bytes.Equal(newTask(n).Payload(), payload) {
+			t.Errorf("%x is hand-out %d, whose task is %x", payload, n, newTask(n).Payload())
+		}
+	})
+}
+
+// Few bytes that claim to hold a million requests cost no memory for them.
+func TestRequestsAreBounded(t *testing.T) {
+	t.Parallel()
+	many := append(binary.AppendUvarint([]byte{0}, maxRecords+1), make([]byte, 64*(maxRecords+1))...)
+	for name, raw := range map[string][]byte{
+		"more than are handed out": many,
+		"more than can be":         binary.AppendUvarint([]byte{0}, math.MaxUint64),
+	} {
+		if _, _, err := parseRequests(seal(raw)); !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	requests := make([]jobs.Request, maxRecords)
+	if got, _, err := parseRequests(appendRequests(requests, false)); err != nil || len(got) != maxRecords {
+		t.Errorf("as many as may be: %d, %v", len(got), err)
+	}
+}
