@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/batchwright/batchwright/jobs/courier"
 )
 
 // flushWithin bounds how long a suspect waits, and the worker with it, for results to be in Redis.
@@ -126,8 +128,11 @@ func (r *run) tryAlone(suspect *record) {
 		r.postpone(suspect)
 		return
 	}
-	r.session.Began(suspect.handout, suspect.Record)
+	news := courier.News{Handout: suspect.handout, Record: suspect.Record}
+	r.session.Tell(news)
+	news.Ended = true
 	if !r.worker.flushed(r.admitting) {
+		r.session.Tell(news)
 		r.postpone(suspect)
 		return
 	}
@@ -141,6 +146,7 @@ func (r *run) tryAlone(suspect *record) {
 	s.mu.Unlock()
 	r.attempt(c)
 	s.end(c)
+	r.session.Tell(news) // it may wait here for another call: the next death is not its fault
 	r.worker.flushed(r.admitting)
 }
 

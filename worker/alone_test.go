@@ -94,8 +94,8 @@ func TestSuspectsRunAlone(t *testing.T) {
 			if at < 0 || end < 0 {
 				t.Fatalf("suspect %d began at %d and ended at %d", i, at, end)
 			}
-			if story[at+1] != "flushed" || end != at+2 || story[end+1] != "flushed" {
-				t.Errorf("around suspect %d: %v", i, story[at:end+2])
+			if story[at+1] != "flushed" || end != at+2 || story[end+1] != fmt.Sprintf("ended %d", 9_000_000+i) || story[end+2] != "flushed" {
+				t.Errorf("around suspect %d: %v", i, story[at:end+3])
 			}
 		}
 	})

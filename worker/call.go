@@ -8,6 +8,7 @@ import (
 
 	"github.com/batchwright/batchwright/internal/crashpoint"
 	"github.com/batchwright/batchwright/jobs"
+	"github.com/batchwright/batchwright/jobs/courier"
 	"github.com/batchwright/batchwright/ratelimit"
 	"github.com/batchwright/batchwright/worker/messages"
 )
@@ -16,7 +17,7 @@ import (
 func (w *Worker) callAll() {
 	for c := w.schedule.next(nil); c != nil; c = w.schedule.next(c) {
 		r := c.lane.run
-		r.session.Began(c.handout, c.Record)
+		r.session.Tell(courier.News{Handout: c.handout, Record: c.Record})
 		r.attempt(c)
 	}
 }

@@ -63,10 +63,14 @@ func (s *sessionFake) Paused() bool          { return s.paused.Load() }
 func (s *sessionFake) Workers() int          { return int(s.workers.Load()) }
 func (s *sessionFake) Over() <-chan struct{} { return s.over }
 
-func (s *sessionFake) Began(_ courier.Number, record int64) {
+func (s *sessionFake) Tell(news courier.News) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.note("began %d", record)
+	if news.Ended {
+		s.note("ended %d", news.Record)
+	} else {
+		s.note("began %d", news.Record)
+	}
 }
 
 func (s *sessionFake) Deliver(d courier.Delivery) {

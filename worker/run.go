@@ -94,22 +94,20 @@ func (w *Worker) join(ctx context.Context, id string) error {
 	w.runs[id] = r
 	w.mu.Unlock()
 	close(joined)
-	w.watching.Go(func() { w.watch(ctx, r) })
+	w.watching.Go(func() { w.watch(r) })
 	return nil
 }
 
 // watch leaves a run when it is over, when its coordinator stops, or when another one began and may have mended what
 // made this worker refuse it. A drain leaves it otherwise.
-func (w *Worker) watch(ctx context.Context, r *run) {
+func (w *Worker) watch(r *run) {
 	select {
 	case <-r.session.Over():
 	case <-r.dismissed:
 	case <-w.discovering.Done():
 		return
 	}
-	grace, over := context.WithCancel(context.WithoutCancel(ctx))
-	over() // nobody waits for what Redis does not take soon
-	r.end(grace)
+	r.end(w.calling) // what is paid for waits for Redis until the worker's own end
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.runs, r.id)

@@ -14,7 +14,7 @@ type session interface {
 	Paused() bool
 	Workers() int
 	Over() <-chan struct{}
-	Began(n courier.Number, record int64)
+	Tell(news courier.News)
 	Deliver(d courier.Delivery)
 	Flushed(ctx context.Context) error
 	Refuse(why string)

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -126,8 +128,9 @@ type virtualLink struct {
 	dead   bool // for ever
 	away   bool // the other end is
 	conns  []*virtualConn
-	losing func(redis.Cmder) bool // picks the one command whose reply is lost
-	losses int                    // replies that were
+	losing func(command []byte) bool // picks commands whose replies are lost
+	left   int                       // so many more
+	losses int                       // replies that were
 }
 
 func (r *virtualRedis) link() *virtualLink {
@@ -138,14 +141,12 @@ func (r *virtualRedis) link() *virtualLink {
 
 // client reaches Redis over the link.
 func (l *virtualLink) client() *redis.Client {
-	c := redis.NewClient(&redis.Options{
+	return redis.NewClient(&redis.Options{
 		Addr: "127.0.0.1:6379", Dialer: l.dial, DisableIdentity: true, Protocol: 2,
 		// go-redis would sleep between dials with a lock held that others want: the bubble's time would stand still. For
 		// the same reason no new connection is made over a link that is cut in whatever way.
 		DialerRetries: 1,
 	})
-	c.AddHook(lossHook{l})
-	return c
 }
 
 // errCut is what a dial to where nobody listens returns; go-redis waits before it tries that again.
@@ -201,21 +202,22 @@ func (l *virtualLink) is(modes ...cut) bool {
 	return slices.Contains(modes, l.mode)
 }
 
-// lose makes one command that matches fail after it was carried out.
-func (l *virtualLink) lose(matches func(redis.Cmder) bool) {
+// lose makes the next commands that match be carried out and their replies be lost, with the connection: so many, for the
+// client sends a command three times again.
+func (l *virtualLink) lose(matches func([]byte) bool, times int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.losing = matches
+	l.losing, l.left = matches, times
 }
 
 // lost reports whether the reply to a command is to be lost.
-func (l *virtualLink) lost(cmd redis.Cmder) bool {
+func (l *virtualLink) lost(command []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.losing == nil || !l.losing(cmd) {
+	if l.left == 0 || !l.losing(command) {
 		return false
 	}
-	l.losing = nil
+	l.left--
 	l.losses++
 	return true
 }
@@ -231,11 +233,15 @@ func (l *virtualLink) lostSome() bool {
 type virtualConn struct {
 	net.Conn
 	link *virtualLink
+	lost atomic.Bool // the next reply is, and the connection with it
 }
 
 func (c *virtualConn) Write(p []byte) (int, error) {
 	if c.link.is(linkDeaf, linkHang) {
 		return len(p), nil
+	}
+	if c.link.lost(p) {
+		c.lost.Store(true)
 	}
 	n, err := c.Conn.Write(p)
 	return n, ended(err)
@@ -244,6 +250,10 @@ func (c *virtualConn) Write(p []byte) (int, error) {
 func (c *virtualConn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(p)
+		if c.lost.Load() {
+			c.Close()
+			return 0, io.EOF
+		}
 		if err != nil || !c.link.is(linkMute, linkHang) {
 			return n, ended(err)
 		}
@@ -263,45 +273,10 @@ func ended(err error) error {
 	return err
 }
 
-// lossHook loses single replies.
-type lossHook struct{ link *virtualLink }
-
-func (lossHook) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (h lossHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if err := next(ctx, cmd); err != nil || !h.link.lost(cmd) {
-			return err
-		}
-		cmd.SetErr(io.ErrUnexpectedEOF)
-		return io.ErrUnexpectedEOF
-	}
-}
-
-func (h lossHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if err := next(ctx, cmds); err != nil || !slices.ContainsFunc(cmds, h.link.lost) {
-			return err
-		}
-		for _, cmd := range cmds {
-			cmd.SetErr(io.ErrUnexpectedEOF)
-		}
-		return io.ErrUnexpectedEOF
-	}
-}
-
 // touching matches commands that name all of these keys of a run, by the ends of their names.
-func touching(names ...string) func(redis.Cmder) bool {
-	return func(cmd redis.Cmder) bool {
-		for _, name := range names {
-			if !slices.ContainsFunc(cmd.Args(), func(arg any) bool {
-				text, is := arg.(string)
-				return is && strings.HasPrefix(text, "bw:{") && strings.HasSuffix(text, "}:"+name)
-			}) {
-				return false
-			}
-		}
-		return true
+func touching(names ...string) func([]byte) bool {
+	return func(command []byte) bool {
+		return !slices.ContainsFunc(names, func(name string) bool { return !bytes.Contains(command, []byte("}:"+name+"\r\n")) })
 	}
 }
 
@@ -341,11 +316,11 @@ func TestVirtualRedis(t *testing.T) {
 		if c.Exists(ctx, "a").Val() != 0 {
 			t.Error("the copy does not expire")
 		}
-		l.lose(func(cmd redis.Cmder) bool { return cmd.Name() == "incr" })
+		l.lose(func(command []byte) bool { return bytes.Contains(command, []byte("incr")) }, 4)
 		if err := c.Incr(ctx, "n").Err(); err == nil {
 			t.Error("the reply was not lost")
 		}
-		if got := c.Get(ctx, "n").Val(); got != "1" {
+		if got := c.Get(ctx, "n").Val(); got != "4" {
 			t.Errorf("the command whose reply was lost was carried out %s times", got)
 		}
 		for _, mode := range []cut{linkReset, linkDeaf, linkMute, linkHang} {

@@ -106,6 +106,8 @@ func (f *workerFlags) run(ctx context.Context) error {
 	case <-drained:
 		return nil
 	case <-signals:
+		slog.WarnContext(ctx, "ending calls in flight: they may be paid for again")
+		cancel() // nor are results that Redis does not take soon waited for
 	case <-draining.Done():
 		slog.WarnContext(ctx, "the grace is over: ending calls in flight")
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 
 	"github.com/batchwright/batchwright/jobs"
 	"github.com/batchwright/batchwright/jobs/courier"
@@ -23,8 +25,9 @@ func (r *Run) adopt(ctx context.Context, diedWithWorker bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	adopted := 0
-	for n, claim := range survey.Claims {
-		h := &handout{}
+	// A record that came back from a hand-out went out again in a later one.
+	for _, n := range slices.Backward(slices.Sorted(maps.Keys(survey.Claims))) {
+		claim, h := survey.Claims[n], &handout{}
 		for _, records := range claim.Records {
 			for number := records.First; number <= records.Last; number++ {
 				p, err := r.pendingOf(number)

@@ -85,8 +85,8 @@ func (r *Run) commitGroup(ctx context.Context, group []delivery) error {
 	r.committing = true
 	for i := range group {
 		d := &group[i]
-		for _, began := range d.batch.Began {
-			r.note(began)
+		for _, news := range d.batch.News {
+			r.note(news)
 		}
 		for j := range d.batch.Deliveries {
 			one := &d.batch.Deliveries[j]
@@ -168,13 +168,18 @@ func (r *Run) acknowledge(ctx context.Context, complete map[courier.Number]bool)
 	r.unacked, r.forgotten, r.acked = courier.Batch{}, nil, time.Now()
 }
 
-// note takes in that a call began. The caller holds the mutex.
-func (r *Run) note(began courier.Began) {
-	if p := r.outstanding[began.Record]; p != nil && p.handout == began.Handout {
-		p.began = true
-		h := r.handouts[p.handout]
-		r.suspicion.start(began.Record, h != nil && h.mode == courier.Alone)
+// note takes in that a call began, or ended and decided nothing. The caller holds the mutex.
+func (r *Run) note(news courier.News) {
+	p := r.outstanding[news.Record]
+	if p == nil || p.handout != news.Handout {
+		return
 	}
+	if p.began = !news.Ended; !p.began {
+		r.suspicion.pause(news.Record)
+		return
+	}
+	h := r.handouts[p.handout]
+	r.suspicion.start(news.Record, h != nil && h.mode == courier.Alone)
 }
 
 // take books one delivery of the fleet. The caller holds the mutex.
@@ -215,10 +220,6 @@ func (r *Run) takeBackOne(p *pending, n courier.Number, back *courier.Returned) 
 	}
 	p.attempts, p.calls, p.refusals = back.Attempts, back.Calls, back.Refusals
 	r.suspicion.pause(p.number)
-	if r.stopping {
-		r.settle(p)
-		return
-	}
 	r.again(p, back.Earliest)
 }
 
@@ -233,7 +234,13 @@ func (r *Run) takeOwn(result *jobs.Result, touched map[*part]bool) error {
 				r.tally.Reused++
 				p.tally.Reused++ // for the sealed part's
 			}
-			return r.book(p, result, touched)
+			if err := r.book(p, result, touched); err != nil {
+				return err
+			}
+			if out := r.outstanding[result.Record]; out != nil { // it was the death of too many workers
+				r.settle(out)
+			}
+			return nil
 		}
 	}
 	return nil

@@ -27,6 +27,21 @@ type chunk struct {
 
 func (c *chunk) empty() bool { return len(c.requests) == 0 && len(c.own) == 0 }
 
+// drop takes records out.
+func (c *chunk) drop(needless func(*pending) bool) {
+	kept := 0
+	for i, p := range c.pending {
+		if needless(p) {
+			c.bytes -= p.size
+			c.worst -= p.reserved
+			continue
+		}
+		c.pending[kept], c.requests[kept] = p, c.requests[i]
+		kept++
+	}
+	c.pending, c.requests = c.pending[:kept], c.requests[:kept]
+}
+
 // feed hands out every record that has no result: those of open parts first, then the rest of the input.
 func (r *Run) feed(ctx context.Context) error {
 	if err := r.feedAll(ctx); err != nil {
@@ -139,10 +154,7 @@ func (r *Run) consider(ctx context.Context, c *chunk, p *part, record *jobs.Reco
 	body, problem := r.input.body(r.job, record)
 	digest := jobs.DigestOf(body)
 	r.mu.Lock()
-	answered, most := p.answered(record.Number), r.manifest.ChunkRecords
-	if !r.trusted() {
-		most = sameFailureAfter
-	}
+	answered, most := p.answered(record.Number), r.handOutSize()
 	r.mu.Unlock()
 	if answered {
 		return nil
@@ -196,6 +208,8 @@ func (r *Run) send(ctx context.Context, c *chunk) error {
 		if err := r.admit(ctx, c); err != nil {
 			return err
 		}
+	}
+	if len(c.requests) > 0 {
 		if err := r.handOut(ctx, c.requests, c.pending, courier.New); err != nil {
 			return err
 		}
@@ -204,13 +218,18 @@ func (r *Run) send(ctx context.Context, c *chunk) error {
 	return nil
 }
 
-// admit waits for room in the window and in the budget, and takes the chunk onto the books.
+// admit waits for room in the window and in the budget, and takes the chunk onto the books, but for the records that
+// were answered meanwhile: a worker of an earlier coordinator may deliver late.
 func (r *Run) admit(ctx context.Context, c *chunk) error {
 	stop := context.AfterFunc(ctx, r.wake)
 	defer stop()
 	r.mu.Lock()
 	for {
+		c.drop(func(p *pending) bool { return p.part.answered(p.number) || r.outstanding[p.number] != nil })
 		switch {
+		case len(c.requests) == 0:
+			r.mu.Unlock()
+			return nil
 		case ctx.Err() != nil:
 			r.mu.Unlock()
 			return ctx.Err()

@@ -11,19 +11,46 @@ import (
 	"github.com/batchwright/batchwright/jobs/courier"
 )
 
+// unknownFleet is how many records a hand-out has while no worker was seen yet.
+const unknownFleet = 8
+
+// handOutSize is how many records go out in one hand-out: what keeps a worker's slots busy for two calls each, so that
+// few are left with one worker while others have nothing to do. The caller holds the mutex.
+func (r *Run) handOutSize() int {
+	most := r.manifest.ChunkRecords
+	if !r.trusted() {
+		most = min(most, sameFailureAfter)
+	}
+	if r.fleet.Workers == 0 {
+		return min(most, unknownFleet)
+	}
+	calls := r.capacity
+	if limit := r.job.Limits.Concurrency; limit > 0 {
+		calls = min(calls, limit)
+	}
+	return min(most, max(1, 2*calls/r.fleet.Workers))
+}
+
 // handOut gives requests to the fleet, again and again until Redis has taken them.
 func (r *Run) handOut(ctx context.Context, requests []jobs.Request, records []*pending, mode courier.Mode) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		r.mu.Lock()
+		out := chunk{requests: requests, pending: records}
+		out.drop(func(p *pending) bool { return r.outstanding[p.number] != p }) // its result came late
+		requests, records = out.requests, out.pending
+		if len(records) == 0 {
+			r.mu.Unlock()
+			return nil
+		}
 		n := r.owner.Next()
-		out := &handout{left: len(records), mode: mode}
+		h := &handout{left: len(records), mode: mode}
 		for _, p := range records {
 			p.handout, p.began = n, false
 			if mode == courier.Alone {
-				out.order = append(out.order, p.number)
+				h.order = append(h.order, p.number)
 			}
 		}
-		r.handouts[n] = out
+		r.handouts[n] = h
 		stopping := r.stopping
 		r.mu.Unlock()
 		var err error
@@ -119,7 +146,7 @@ func (r *Run) takeReturned(now time.Time) turn {
 			later = append(later, p)
 		case p.suspect:
 			suspects = append(suspects, p)
-		case len(t.due) < r.manifest.ChunkRecords:
+		case len(t.due) < r.handOutSize():
 			t.due = append(t.due, p)
 		default:
 			later = append(later, p)
@@ -174,8 +201,13 @@ func (r *Run) bodyOf(p *part, number int64) ([]byte, error) {
 	return body, nil
 }
 
-// again puts a record back among those that are to be handed out. The caller holds the mutex.
+// again puts a record back among those that are to be handed out; when the run stops it is left to the next coordinator.
+// The caller holds the mutex.
 func (r *Run) again(p *pending, earliest time.Time) {
+	if r.stopping {
+		r.settle(p)
+		return
+	}
 	r.release(p)
 	p.handout, p.earliest = 0, earliest
 	r.returned = append(r.returned, p)

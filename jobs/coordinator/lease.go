@@ -224,11 +224,12 @@ func (l *lease) confirm(ctx context.Context) error {
 	return err
 }
 
-// stale reports whether another process may be about to take the run.
+// stale reports whether another process may be about to take the run. A machine that was suspended knows that from the
+// time of day alone: its monotonic clock stood still.
 func (l *lease) stale() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return time.Since(l.renewed) > leaseStale
+	return time.Since(l.renewed) > leaseStale || time.Now().Round(0).Sub(l.renewed.Round(0)) > leaseStale
 }
 
 // close gives the lease up, so that the next one need not wait for it to run out.

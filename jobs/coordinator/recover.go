@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/batchwright/batchwright/jobs/courier"
@@ -79,6 +80,7 @@ func (r *Run) recover(ctx context.Context) error {
 		journaled := r.journaled
 		r.mu.Unlock()
 		found := w.look(time.Now(), &survey, out, r.owner.Epoch(), journaled)
+		r.stopAgain(ctx, survey.Unclaimed)
 		r.regain(ctx, r.bury(ctx, found.Dead), found.Lost)
 		r.reclaim(ctx, found.Stuck)
 		if len(found.Stray) > 0 {
@@ -90,6 +92,26 @@ func (r *Run) recover(ctx context.Context) error {
 			slog.WarnContext(ctx, "delete idle claims", slog.Any("error", err))
 		}
 		r.muster(ctx, &survey, found.Live)
+	}
+}
+
+// stopAgain does what Stop could not do while Redis was away.
+func (r *Run) stopAgain(ctx context.Context, unclaimed []courier.Number) {
+	r.mu.Lock()
+	stopping, told := r.stopping, r.told
+	var ours []courier.Number
+	for _, n := range unclaimed {
+		if r.handouts[n] != nil {
+			ours = append(ours, n)
+		}
+	}
+	r.mu.Unlock()
+	if !stopping {
+		return
+	}
+	r.takeBack(ctx, ours)
+	if !told {
+		r.tellStop(ctx)
 	}
 }
 
@@ -184,11 +206,8 @@ func (r *Run) regain(ctx context.Context, ofDead, ofNone []courier.Number) {
 		if p.suspect {
 			suspects++
 		}
-		if r.stopping {
-			r.settle(p)
-		} else {
-			r.again(p, time.Time{})
-		}
+		r.suspicion.pause(p.number)
+		r.again(p, time.Time{})
 	}
 	for n := range died {
 		delete(r.handouts, n)
@@ -199,6 +218,10 @@ func (r *Run) regain(ctx context.Context, ofDead, ofNone []courier.Number) {
 	r.manifest.Unknown += records // what their worker did with them nobody can count
 	r.changed.Broadcast()
 	r.mu.Unlock()
+	// A coordinator that comes next must not believe them.
+	if err := r.owner.Forget(ctx, slices.Concat(ofDead, ofNone)); err != nil {
+		slog.WarnContext(ctx, "delete claims", slog.Any("error", err))
+	}
 	slog.WarnContext(ctx, "handing out again what a worker or Redis lost", slog.Int64("records", records),
 		slog.Int("hand_outs_of_dead_workers", len(ofDead)), slog.Int("hand_outs_lost", len(ofNone)),
 		slog.Int64("suspects", suspects))

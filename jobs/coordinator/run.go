@@ -42,6 +42,7 @@ type Run struct {
 	committing  bool   // results are on their way to the disk
 	fed         bool   // every record was handed out or has its result
 	stopping    bool
+	told        bool // workers elsewhere know that
 	paused      bool
 	stopped     bool  // because a person wanted that, from anywhere
 	failure     error // of the input; the run ends with it
@@ -271,10 +272,7 @@ func (r *Run) Stop(ctx context.Context) {
 	r.changed.Broadcast()
 	r.mu.Unlock()
 	r.takeBack(ctx, numbers)
-	// Workers elsewhere give back what they have not begun.
-	if err := r.owner.Want(ctx, courier.Stop); err != nil {
-		slog.WarnContext(ctx, "tell workers to stop", slog.Any("error", err))
-	}
+	r.tellStop(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range r.returned {
@@ -284,11 +282,22 @@ func (r *Run) Stop(ctx context.Context) {
 	r.changed.Broadcast()
 }
 
+// tellStop tells workers elsewhere to give back what they have not begun.
+func (r *Run) tellStop(ctx context.Context) {
+	if err := r.owner.Want(ctx, courier.Stop); err != nil {
+		slog.WarnContext(ctx, "tell workers to stop", slog.Any("error", err))
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = true
+}
+
 // takeBack takes those of the hand-outs that nobody has claimed off the books.
 func (r *Run) takeBack(ctx context.Context, numbers []courier.Number) {
 	got, err := r.owner.Withdraw(ctx, numbers)
 	if err != nil {
-		return // workers will do them, or the next coordinator voids them
+		return // the next look at the fleet tries it again
 	}
 	withdrawn := make(map[courier.Number]bool, len(got))
 	for _, n := range got {

@@ -41,7 +41,7 @@ func (r *Run) suspectAlone(died map[courier.Number]bool) {
 			continue
 		}
 		for _, number := range h.order {
-			// The others have their result, came back, or their turn had not come.
+			// The others have their result, came back, wait after a call, or their turn had not come.
 			if p := r.outstanding[number]; p != nil && p.handout == n && p.began {
 				r.suspicion.alone[number]++
 			}
@@ -63,7 +63,6 @@ func (r *Run) poison(ctx context.Context, records []*pending) error {
 			Error:    fmt.Sprintf("it was in flight alone at the death of %d workers", poisonDeaths),
 			Attempts: p.attempts, Calls: p.calls + poisonDeaths, FinishedAt: time.Now(),
 		}
-		r.settle(p)
 	}
 	r.mu.Unlock()
 	select {

@@ -50,10 +50,12 @@ type Returned struct {
 	Blocked string `json:"blocked,omitempty"`
 }
 
-// Began says that a call for a record of a hand-out has begun.
-type Began struct {
+// News says that a call for a record of a hand-out has begun, or that it has ended and the record is not in flight any
+// more, whether it has its result or waits for another call.
+type News struct {
 	Handout Number
 	Record  int64
+	Ended   bool
 }
 
 // appendRequests encodes the requests of a hand-out: version, then compressed whether each is to run alone, and per
@@ -107,11 +109,12 @@ func parseRequests(data []byte) (requests []jobs.Request, alone bool, err error)
 	return requests, alone, nil
 }
 
-// What a batch holds: results, records given back, and news of calls that began.
+// What a batch holds: results, records given back, and news of calls.
 const (
 	kindResult   = 'r'
 	kindReturned = 'b'
 	kindBegan    = 'c'
+	kindEnded    = 'e'
 )
 
 // appendDelivery adds one delivery to a batch under construction: hand-out, kind, the length of the body in four
@@ -137,10 +140,14 @@ func appendDelivery(raw []byte, d *Delivery) []byte {
 	return raw
 }
 
-// appendBegan adds news of a call that began: hand-out, kind and record.
-func appendBegan(raw []byte, n Number, record int64) []byte {
-	raw = binary.AppendUvarint(raw, uint64(n))
-	return binary.AppendUvarint(append(raw, kindBegan), uint64(record)) //nolint:gosec // record numbers are not negative
+// appendNews adds news of a call: hand-out, kind and record.
+func appendNews(raw []byte, news News) []byte {
+	kind := byte(kindBegan)
+	if news.Ended {
+		kind = kindEnded
+	}
+	raw = binary.AppendUvarint(raw, uint64(news.Handout))
+	return binary.AppendUvarint(append(raw, kind), uint64(news.Record)) //nolint:gosec // record numbers are not negative
 }
 
 // parseBatch decodes a batch and adds what is in it to batch. With an error nothing is added.
@@ -150,13 +157,14 @@ func parseBatch(data []byte, batch *Batch) error {
 		return err
 	}
 	var deliveries []Delivery
-	var began []Began
+	var news []News
 	d := decoder{rest: raw}
 	for len(d.rest) > 0 {
 		n := Number(d.uvarint())
 		kind := d.take(1)[0]
-		if kind == kindBegan {
-			began = append(began, Began{n, int64(d.uvarint())}) //nolint:gosec // the coordinator looks it up
+		if kind == kindBegan || kind == kindEnded {
+			record := int64(d.uvarint()) //nolint:gosec // the coordinator looks it up
+			news = append(news, News{Handout: n, Record: record, Ended: kind == kindEnded})
 			if d.short {
 				return fmt.Errorf("%w: batch of %d bytes is cut", ErrFormat, len(raw))
 			}
@@ -188,7 +196,7 @@ func parseBatch(data []byte, batch *Batch) error {
 		deliveries = append(deliveries, one)
 	}
 	batch.Deliveries = append(batch.Deliveries, deliveries...)
-	batch.Began = append(batch.Began, began...)
+	batch.News = append(batch.News, news...)
 	return nil
 }
 

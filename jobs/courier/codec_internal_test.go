@@ -55,7 +55,8 @@ func FuzzParseBatch(f *testing.F) {
 	result := jobs.Result{Record: 3, Status: jobs.Succeeded, Message: []byte(`{"content":[]}`), FinishedAt: at}
 	raw := appendDelivery(nil, &Delivery{Handout: 5, Result: &result})
 	raw = appendDelivery(raw, &Delivery{Handout: 5, Returned: &Returned{Record: 4, Attempts: 1}})
-	raw = appendBegan(raw, 5, 9)
+	raw = appendNews(raw, News{Handout: 5, Record: 9})
+	raw = appendNews(raw, News{Handout: 5, Record: 9, Ended: true})
 	f.Add(seal(raw))
 	f.Add(seal(raw[:len(raw)-3]))
 	f.Add(seal(nil))
@@ -66,7 +67,7 @@ func FuzzParseBatch(f *testing.F) {
 		}
 		var batch Batch
 		if err := parseBatch(data, &batch); err != nil {
-			if !errors.Is(err, ErrFormat) || len(batch.Deliveries)+len(batch.Began) > 0 {
+			if !errors.Is(err, ErrFormat) || len(batch.Deliveries)+len(batch.News) > 0 {
 				t.Errorf("error %v with %d deliveries", err, len(batch.Deliveries))
 			}
 			return

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -57,6 +58,21 @@ func Connect(a Address) (redis.UniversalClient, error) {
 		Network: to.network, Addr: to.hosts[0], Username: to.user, Password: to.password, DB: to.db, TLSConfig: security,
 		PoolSize: poolSize, ContextTimeoutEnabled: true, Protocol: 2, DisableIdentity: true,
 	}), nil
+}
+
+const (
+	// bulk is a size in bytes from which on a text may take long to cross a link.
+	bulk = 256 << 10
+	// bulkTimeout is how long it may take; other commands have go-redis' 5 s.
+	bulkTimeout = 30 * time.Second
+)
+
+// patient is the client for a command that carries so many bytes. Clients of a cluster know one timeout only.
+func patient(rdb redis.UniversalClient, bytes int) redis.UniversalClient {
+	if client, single := rdb.(*redis.Client); single && bytes >= bulk {
+		return client.WithTimeout(bulkTimeout)
+	}
+	return rdb
 }
 
 // tlsConfig is nil for an address without TLS. The name in a certificate must be the host's, which go-redis sees to.

@@ -69,7 +69,7 @@ func (o *Owner) HandOut(ctx context.Context, n Number, requests []jobs.Request, 
 	stored := append([]byte(storedVersion), rangesOf(records)...)
 	stored = append(stored, '\n')
 	stored = append(stored, o.cipher.seal(appendRequests(requests, mode == Alone), purposeHandOut, o.keys.run, n)...)
-	if err := o.rdb.HSet(ctx, o.keys.handouts(), n.String(), stored).Err(); err != nil {
+	if err := patient(o.rdb, len(stored)).HSet(ctx, o.keys.handouts(), n.String(), stored).Err(); err != nil {
 		// Without a task nobody looks for them, whether they were stored or not.
 		return fmt.Errorf("store hand-out %d: %w", n, err)
 	}

@@ -69,20 +69,26 @@ local instance = type(said) == 'string' and string.match(said, 'run_id:(%w+)') o
 
 // acquireScript takes the run unless somebody else holds it. A holder of an epoch before the caller's is one that only
 // an old snapshot of Redis still knows. It returns the new epoch and whether Redis has lost nothing since the one before,
-// or the holder.
+// or the holder. Of a script that was sent twice, for its first reply was lost, the second can't tell what was lost. A
+// pause outlives the coordinator that it was meant for, a stop does not.
 var acquireScript = redis.NewScript(instance + `
 local held = redis.call('GET', KEYS[1])
 local after = tonumber(ARGV[1])
 if held and string.match(held, ':(.*)$') ~= ARGV[2] and tonumber(string.match(held, '^%d+')) >= after then return held end
 local before = tonumber(redis.call('GET', KEYS[2]) or '0')
 local epoch = math.max(before, after) + 1
-local whole = before >= after and (after == 0 or string.match(redis.call('GET', KEYS[3]) or '', ' (.*)$') == instance)
-redis.call('DEL', KEYS[5], KEYS[6])
+local whole = not held and before >= after and (after == 0 or string.match(redis.call('GET', KEYS[3]) or '', ' (.*)$') == instance)
+redis.call('DEL', KEYS[5])
+if ARGV[5] ~= 'unknown' then
+	redis.call('DEL', KEYS[6])
+	if ARGV[5] ~= '' then redis.call('SET', KEYS[6], ARGV[5]) end
+elseif redis.call('GET', KEYS[6]) ~= 'pause' then
+	redis.call('DEL', KEYS[6])
+end
 redis.call('SET', KEYS[2], epoch)
 redis.call('SET', KEYS[3], '0 ' .. instance)
 redis.call('SET', KEYS[1], epoch .. ':' .. ARGV[2], 'PX', ARGV[3])
 redis.call('SET', KEYS[4], (string.gsub(ARGV[4], '"epoch":0', '"epoch":' .. epoch, 1)))
-if ARGV[5] ~= '' then redis.call('SET', KEYS[6], ARGV[5]) end
 if redis.call('EXISTS', KEYS[7]) == 0 then redis.call('XDEL', KEYS[7], redis.call('XADD', KEYS[7], '*', 'v', '')) end
 return {epoch, whole and 1 or 0}`)
 
@@ -115,7 +121,7 @@ func Own(ctx context.Context, rdb redis.UniversalClient, run string, after uint3
 	o.terms.Version, o.terms.Epoch, o.terms.Key = formatVersion, 0, o.cipher.Fingerprint()
 	began := time.Now()
 	for {
-		err := o.acquire(ctx, "")
+		err := o.acquire(ctx, "unknown")
 		if err == nil {
 			break
 		}
@@ -154,7 +160,7 @@ func (e *ownedError) mayBeDead() bool {
 	return epoch == strconv.FormatUint(uint64(e.after), 10)
 }
 
-// acquire takes the run, at first or after Redis forgot it, with what a person is known to want.
+// acquire takes the run, at first or after Redis forgot it, with what a person is known to want, or "unknown".
 func (o *Owner) acquire(ctx context.Context, want string) error {
 	encoded, err := json.Marshal(o.terms)
 	if err != nil {
@@ -284,6 +290,7 @@ func (o *Owner) wanted(want string) {
 // fails costs time only: the next one is two seconds away.
 func (o *Owner) announce(ctx context.Context) {
 	_, err := o.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.ZRem(ctx, endedKey, o.keys.run)
 		p.ZAdd(ctx, runsKey, redis.Z{Score: float64(time.Now().Unix()), Member: o.keys.run})
 		p.ZRemRangeByScore(ctx, runsKey, "-inf", strconv.FormatInt(time.Now().Add(-retention).Unix(), 10))
 		for _, key := range o.keys.lasting() {
@@ -319,21 +326,31 @@ redis.call('DEL', KEYS[1])
 if ARGV[2] ~= '' then redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) end
 return 1`)
 
-// Erase deletes everything that Redis holds of the run, and gives it up; for a run that is complete.
+// Erase deletes everything that Redis holds of the run, and gives it up; for a run that is complete. ErrFenced when it is
+// another coordinator's by now.
 func (o *Owner) Erase(ctx context.Context) error {
 	o.stop()
 	o.wait.Wait()
-	// First what holds prompts and answers, whatever becomes of the rest.
+	if holder, err := o.rdb.Get(ctx, o.keys.owner()).Result(); err == nil && holder != o.holder() {
+		return fmt.Errorf("erase run: %w", ErrFenced)
+	}
 	o.mu.Lock()
-	texts := append(o.keys.own(), o.answers...)
+	answers := o.answers
 	o.mu.Unlock()
-	err := o.rdb.Del(ctx, texts...).Err()
-	err = errors.Join(err, o.rdb.ZRem(ctx, runsKey, o.keys.run).Err())
+	return erase(ctx, o.rdb, o.keys, answers)
+}
+
+// erase deletes a run's keys, and some answers that were given.
+func erase(ctx context.Context, rdb redis.UniversalClient, k keys, answers []string) error {
+	// First what holds prompts and answers, whatever becomes of the rest.
+	err := rdb.Del(ctx, append(k.own(), answers...)...).Err()
 	now := time.Now()
-	err = errors.Join(err, o.rdb.ZAdd(ctx, endedKey, redis.Z{Score: float64(now.Unix()), Member: o.keys.run}).Err(),
-		o.rdb.ZRemRangeByScore(ctx, endedKey, "-inf", strconv.FormatInt(now.Add(-endedFor).Unix(), 10)).Err())
-	for _, queue := range []string{o.keys.queue(), o.keys.urgent()} {
-		err = errors.Join(err, o.eraseQueue(ctx, queue))
+	err = errors.Join(err, rdb.ZRem(ctx, runsKey, k.run).Err(),
+		rdb.ZAdd(ctx, endedKey, redis.Z{Score: float64(now.Unix()), Member: k.run}).Err(),
+		rdb.ZRemRangeByScore(ctx, endedKey, "-inf", strconv.FormatInt(now.Add(-endedFor).Unix(), 10)).Err(),
+		rdb.Expire(ctx, endedKey, endedFor).Err())
+	for _, queue := range []string{k.queue(), k.urgent()} {
+		err = errors.Join(err, eraseQueue(ctx, rdb, queue))
 	}
 	if err != nil {
 		return fmt.Errorf("erase run: %w", err)
@@ -342,9 +359,9 @@ func (o *Owner) Erase(ctx context.Context) error {
 }
 
 // eraseQueue deletes an Asynq queue. One that has tasks of a worker that died Asynq would refuse to delete.
-func (o *Owner) eraseQueue(ctx context.Context, queue string) error {
+func eraseQueue(ctx context.Context, rdb redis.UniversalClient, queue string) error {
 	prefix := "asynq:{" + queue + "}:"
-	active, err := o.rdb.LRange(ctx, prefix+"active", 0, -1).Result()
+	active, err := rdb.LRange(ctx, prefix+"active", 0, -1).Result()
 	if err != nil {
 		return err
 	}
@@ -352,10 +369,10 @@ func (o *Owner) eraseQueue(ctx context.Context, queue string) error {
 	for _, id := range active {
 		gone = append(gone, prefix+"t:"+id)
 	}
-	if err := o.rdb.Del(ctx, gone...).Err(); err != nil {
+	if err := rdb.Del(ctx, gone...).Err(); err != nil {
 		return err
 	}
-	err = asynq.NewInspectorFromRedisClient(o.rdb).DeleteQueue(queue, true)
+	err = asynq.NewInspectorFromRedisClient(rdb).DeleteQueue(queue, true)
 	if errors.Is(err, asynq.ErrQueueNotFound) {
 		return nil
 	}

@@ -18,8 +18,8 @@ const batchField = "b"
 // Batch is what reads of the stream gave.
 type Batch struct {
 	Deliveries []Delivery
-	// Began lists records whose calls began.
-	Began []Began
+	// News tells of calls, in order.
+	News []News
 	// Position is how far the stream has been read.
 	Position Position
 	entries  []string // ids of the entries that were understood
@@ -128,7 +128,7 @@ func (o *Owner) Ack(ctx context.Context, batch *Batch, complete []Number) error 
 		}
 		if acked == 0 {
 			// The lease may only have run out: the next renewal tells that from a fence.
-			slog.WarnContext(ctx, "acknowledge results: not the owner at the moment")
+			return errors.New("acknowledge results: not the owner at the moment")
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,22 +24,26 @@ type Session struct {
 	terms   Terms
 	server  *asynq.Server
 	start   time.Time
-	renewed atomic.Int64  // when the last renewal began, as nanoseconds since start
-	workers atomic.Int64  // of the run, as the last renewal saw them
-	wanted  atomic.Value  // string: Pause, Stop or nothing
-	over    chan struct{} // closed when the run has ended
+	renewed atomic.Pointer[time.Time] // when the last renewal began
+	workers atomic.Int64              // of the run, as the last renewal saw them
+	wanted  atomic.Value              // string: Pause, Stop or nothing
+	over    chan struct{}             // closed when the run has ended
 
 	mu       sync.Mutex
 	lease    int            // how many leases have ended
 	claimed  map[Number]int // hand-outs → records of each that Redis does not have back
 	count    uint64         // of renewals, on from the time of joining: no session of a worker repeats one of an earlier session
+	claiming Number         // a claim of it is on its way
 	joined   bool           // a lease has begun
 	instance string         // of Redis, at the last renewal
+	epoch    string         // of the coordinator whose terms these are
+	unsaid   bool           // the lease ended, and Redis does not know yet what is in flight
 	refused  string
 	pending  []byte         // encoded deliveries that no flush has taken
 	sending  map[Number]int // how many of each hand-out those are
 	spare    []byte         // for pending, while the other is being sent
 	onItsWay bool           // a batch is being sent
+	gone     bool           // it can't be: Redis has forgotten the run
 	wake     chan struct{}
 	renewal  chan struct{} // asks for a renewal out of turn
 	sent     sync.Cond     // Redis has a batch, or somebody no longer waits for it
@@ -69,7 +74,8 @@ type SessionOptions struct {
 	// ended, and has not begun, may be with others by now and is to be given back; Expired returns what is in flight, the
 	// numbers of records by hand-out. MayCall stays false until it returns. May be nil.
 	Expired func(leases int) map[Number][]int64
-	// Halt is called when the coordinator stops: what has not begun is to be given back. May be nil.
+	// Halt is called when the coordinator stops, or one with other terms took the run over: the run is to be left, and
+	// what has not begun given back. May be nil.
 	Halt func()
 	// Report says what the worker does for the run; asked with each renewal. May be nil.
 	Report func() Report
@@ -125,6 +131,7 @@ func Join(ctx context.Context, rdb redis.UniversalClient, run string, options Se
 		count:   uint64(time.Now().UnixMilli()),
 		claimed: make(map[Number]int), sending: make(map[Number]int),
 		wake: make(chan struct{}, 1), renewal: make(chan struct{}, 1), stopping: stopping, stop: stop,
+		epoch: strconv.FormatUint(uint64(terms.Epoch), 10),
 	}
 	s.sent.L = &s.mu
 	if err := s.renewOnce(ctx); err != nil && !errors.Is(err, ErrNoRun) {
@@ -158,9 +165,11 @@ func Join(ctx context.Context, rdb redis.UniversalClient, run string, options Se
 func (s *Session) Terms() Terms { return s.terms }
 
 // MayCall reports whether the worker may start a call: its lease is fresh and nobody paused or stopped the run. The lease is stale
-// when Redis is cut off or the process was stopped: then others may already have been given the same records.
+// when Redis is cut off or the process was stopped: then others may already have been given the same records. A machine
+// that was suspended knows that from the time of day alone: its monotonic clock stood still.
 func (s *Session) MayCall() bool {
-	return s.wanted.Load() == "" && time.Since(s.start)-time.Duration(s.renewed.Load()) < workerStale
+	renewed := *s.renewed.Load()
+	return s.wanted.Load() == "" && time.Since(renewed) < workerStale && time.Now().Round(0).Sub(renewed.Round(0)) < workerStale
 }
 
 // Paused reports whether a person paused the run.
@@ -180,8 +189,14 @@ func (s *Session) handle(ctx context.Context, task *asynq.Task) error {
 	}
 	s.mu.Lock()
 	lease := s.lease
+	s.claiming = n // it counts as held: on a slow link its records are long on their way
 	s.mu.Unlock()
-	sealed, err := claimScript.Run(ctx, s.rdb,
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.claiming = 0
+	}()
+	sealed, err := claimScript.Run(ctx, patient(s.rdb, bulk),
 		[]string{s.keys.owner(), s.keys.handouts(), s.keys.claims(), s.keys.epoch(), s.keys.beat()},
 		n.Epoch(), n.String(), s.options.Worker, storedVersion).Text()
 	if errors.Is(err, redis.Nil) {
@@ -199,7 +214,7 @@ func (s *Session) handle(ctx context.Context, task *asynq.Task) error {
 		return fmt.Errorf("hand-out %d: %w", n, err)
 	}
 	s.mu.Lock()
-	s.claimed[n] = len(requests)
+	s.claimed[n], s.claiming = len(requests), 0
 	s.mu.Unlock()
 	s.options.Serve(HandOut{Number: n, Requests: requests, Alone: alone, Lease: lease})
 	return nil
@@ -226,7 +241,7 @@ func (s *Session) Refuse(why string) {
 func (s *Session) Close(ctx context.Context) {
 	s.closing.Do(func() {
 		s.server.Shutdown()
-		if err := s.Flushed(ctx); err != nil {
+		if err := s.flushed(ctx, true); err != nil {
 			slog.ErrorContext(ctx, "results not delivered", slog.Any("error", err))
 		}
 		s.stop()

@@ -33,11 +33,11 @@ func (s *Session) Deliver(d Delivery) {
 	s.wakeFlush()
 }
 
-// Began tells the coordinator that a call for a record begins, so that it knows what was in flight if this worker dies.
-// The news travels with the next results.
-func (s *Session) Began(n Number, record int64) {
+// Tell gives the coordinator news of a call, so that it knows what was in flight if this worker dies. The news travels
+// with the next results.
+func (s *Session) Tell(news News) {
 	s.mu.Lock()
-	s.pending = appendBegan(s.pending, n, record)
+	s.pending = appendNews(s.pending, news)
 	s.mu.Unlock()
 	s.wakeFlush()
 }
@@ -49,8 +49,12 @@ func (s *Session) wakeFlush() {
 	}
 }
 
-// Flushed waits until Redis has all that was delivered before. The error is that ctx ended first.
-func (s *Session) Flushed(ctx context.Context) error {
+// Flushed waits until Redis has all that was delivered before. The error is that ctx ended first. For a run that Redis has
+// forgotten nothing is waited for: its coordinator may never come back.
+func (s *Session) Flushed(ctx context.Context) error { return s.flushed(ctx, false) }
+
+// flushed may wait for a run that Redis has forgotten, too.
+func (s *Session) flushed(ctx context.Context, evenGone bool) error {
 	stop := context.AfterFunc(ctx, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -59,7 +63,7 @@ func (s *Session) Flushed(ctx context.Context) error {
 	defer stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.pending) > 0 || s.onItsWay {
+	for (len(s.pending) > 0 || s.onItsWay) && (evenGone || !s.gone) {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("deliver results: %w", err)
 		}
@@ -119,6 +123,10 @@ func (s *Session) sendAll() {
 		} else if gone.IsZero() {
 			gone = time.Now()
 		}
+		s.mu.Lock()
+		s.gone = !gone.IsZero()
+		s.sent.Broadcast()
+		s.mu.Unlock()
 		if !gone.IsZero() && (s.ended() || time.Since(gone) > keptFor) {
 			slog.Warn("results dropped: the run has ended", slog.String("run", s.keys.run), slog.Int("hand_outs", len(delivered)))
 			break
@@ -131,7 +139,7 @@ func (s *Session) sendAll() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.onItsWay = false
+	s.onItsWay, s.gone = false, false
 	for n, records := range delivered {
 		if left := s.claimed[n] - records; left > 0 {
 			s.claimed[n] = left
@@ -153,18 +161,18 @@ func (s *Session) ended() bool {
 // deliverScript adds to the stream also when Redis is full: its first write is one that is allowed then. Results need
 // room, for only their acknowledgement makes room.
 var deliverScript = redis.NewScript(`
-redis.call('PERSIST', KEYS[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return redis.call('XADD', KEYS[1], 'NOMKSTREAM', '*', ARGV[1], ARGV[2])`)
 
 // send adds a batch to the stream of results. Where there is no stream the run is over, or Redis has forgotten it, and
 // nothing must be left there.
 func (s *Session) send(sealed []byte) error {
 	ctx := context.Background() // the client's own timeouts end it
-	err := s.rdb.XAdd(ctx, &redis.XAddArgs{
+	err := patient(s.rdb, len(sealed)).XAdd(ctx, &redis.XAddArgs{
 		Stream: s.keys.results(), NoMkStream: true, Values: []any{batchField, sealed},
 	}).Err()
 	if IsFull(err) {
-		err = deliverScript.Run(ctx, s.rdb, []string{s.keys.results()}, batchField, sealed).Err()
+		err = deliverScript.Run(ctx, s.rdb, []string{s.keys.results()}, batchField, sealed, retention.Milliseconds()).Err()
 	}
 	if errors.Is(err, redis.Nil) {
 		return errGone

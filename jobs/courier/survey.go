@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/tidwall/gjson"
 )
 
 // Report is what a worker says of its work for a run.
@@ -56,23 +55,20 @@ func (o *Owner) Survey(ctx context.Context) (Survey, error) {
 	return s, err
 }
 
-// inheritWait is how long workers have to say what they hold: each renews its lease in that time, and finds out that
-// Redis began anew.
-const inheritWait = workerRenewal + 2*time.Second
-
-// Inherit is the first Survey of an owner that others were before. When Redis has lost something meanwhile it waits until
-// the workers have claimed again what they have in flight, and have given back the rest.
+// Inherit is the first Survey of an owner that others were before. When Redis has lost something meanwhile it waits for
+// WorkerTimeout: by then each worker that lives has renewed its lease, found out that Redis began anew, claimed again what
+// it has in flight, and given back the rest.
 func (o *Owner) Inherit(ctx context.Context) (Survey, error) {
 	o.mu.Lock()
 	whole := o.whole
 	o.mu.Unlock()
 	for {
 		if !whole {
-			slog.InfoContext(ctx, "redis has lost what it held of the run: waiting for workers to say what they have", slog.Duration("wait", inheritWait))
+			slog.InfoContext(ctx, "redis has lost what it held of the run: waiting for workers to say what they have", slog.Duration("wait", WorkerTimeout))
 			select {
 			case <-ctx.Done():
 				return Survey{}, fmt.Errorf("survey hand-outs: %w", ctx.Err())
-			case <-time.After(inheritWait):
+			case <-time.After(WorkerTimeout):
 			}
 		}
 		holder := o.holder()
@@ -91,7 +87,10 @@ func survey(ctx context.Context, rdb redis.UniversalClient, k keys) (s Survey, o
 	var unclaimed *redis.StringSliceCmd
 	var queued, urgent *redis.IntCmd
 	var end *redis.XMessageSliceCmd
-	_, err = rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+	// Not as a transaction, which a full Redis refuses.
+	_, err = rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		// First the claims and then the end of the results: what a claimed hand-out delivered lies before it. And the owner
+		// last: had Redis forgotten the rest, it would be another.
 		workers, claims = p.HGetAll(ctx, k.workers()), p.HGetAll(ctx, k.claims())
 		unclaimed = p.HKeys(ctx, k.handouts())
 		queued, urgent = p.LLen(ctx, "asynq:{"+k.queue()+"}:pending"), p.LLen(ctx, "asynq:{"+k.urgent()+"}:pending")
@@ -196,6 +195,7 @@ type View struct {
 	Wanted string
 	// Status is the JSON that the coordinator last said of the run; nil when Redis has none.
 	Status json.RawMessage
+	Terms  Terms
 	Survey
 }
 
@@ -210,8 +210,9 @@ func Look(ctx context.Context, rdb redis.UniversalClient, run string) (View, err
 	if values[0] == nil {
 		return v, fmt.Errorf("%w: %s", ErrNoRun, run)
 	}
-	if encoded, _ := values[0].(string); gjson.Get(encoded, "version").Int() != formatVersion {
-		return v, fmt.Errorf("%w: terms of run %s", ErrFormat, run)
+	encoded, _ := values[0].(string)
+	if v.Terms, err = parseTerms(encoded, run); err != nil {
+		return v, err
 	}
 	v.Owned = values[1] != nil
 	v.Wanted, _ = values[2].(string)
@@ -220,4 +221,16 @@ func Look(ctx context.Context, rdb redis.UniversalClient, run string) (View, err
 	}
 	v.Survey, _, err = survey(ctx, rdb, k)
 	return v, err
+}
+
+// EraseRun deletes what Redis holds of a run that nobody goes on with. ErrOwned when a coordinator has it.
+func EraseRun(ctx context.Context, rdb redis.UniversalClient, run string) error {
+	k := keys{run}
+	switch err := rdb.Get(ctx, k.owner()).Err(); {
+	case err == nil:
+		return fmt.Errorf("erase run %s: %w", run, ErrOwned)
+	case !errors.Is(err, redis.Nil):
+		return fmt.Errorf("erase run %s: %w", run, err)
+	}
+	return erase(ctx, rdb, k, nil)
 }

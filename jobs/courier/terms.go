@@ -49,17 +49,20 @@ func ReadTerms(ctx context.Context, rdb redis.UniversalClient, run string) (Term
 }
 
 func readTerms(ctx context.Context, rdb redis.UniversalClient, k keys) (Terms, error) {
-	var terms Terms
 	values, err := rdb.MGet(ctx, k.terms(), k.owner()).Result()
 	if err != nil {
-		return terms, fmt.Errorf("read terms of run %s: %w", k.run, err)
+		return Terms{}, fmt.Errorf("read terms of run %s: %w", k.run, err)
 	}
 	encoded, found := values[0].(string)
 	if !found || values[1] == nil {
-		return terms, fmt.Errorf("%w: %s", ErrNoRun, k.run)
+		return Terms{}, fmt.Errorf("%w: %s", ErrNoRun, k.run)
 	}
+	return parseTerms(encoded, k.run)
+}
+
+func parseTerms(encoded, run string) (terms Terms, err error) {
 	if err := json.Unmarshal([]byte(encoded), &terms); err != nil || terms.Version != formatVersion {
-		return terms, fmt.Errorf("%w: terms of run %s", ErrFormat, k.run)
+		return Terms{}, fmt.Errorf("%w: terms of run %s", ErrFormat, run)
 	}
 	return terms, nil
 }
