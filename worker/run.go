@@ -94,6 +94,9 @@ func (w *Worker) join(ctx context.Context, id string) error {
 	w.runs[id] = r
 	w.mu.Unlock()
 	close(joined)
+	if w.options.Only == "" {
+		slog.InfoContext(ctx, "serving a run", slog.String("run", id))
+	}
 	w.watching.Go(func() { w.watch(r) })
 	return nil
 }
@@ -107,6 +110,7 @@ func (w *Worker) watch(r *run) {
 	case <-w.discovering.Done():
 		return
 	}
+	slog.InfoContext(w.calling, "leaving a run: calls in flight are being finished", slog.String("run", r.id))
 	r.end(w.calling) // what is paid for waits for Redis until the worker's own end
 	w.mu.Lock()
 	defer w.mu.Unlock()
