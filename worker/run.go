@@ -42,7 +42,8 @@ type run struct {
 	suspects  sync.Once              // starts the goroutine that tries suspects
 	dismissed chan struct{}          // closed when the run is to be left
 	dismiss   func()                 // closes it
-	ended     sync.Once
+	ending    atomic.Bool
+	ended     chan struct{} // closed when it has been left
 
 	probing  atomic.Bool
 	parkedMu sync.Mutex
@@ -55,7 +56,7 @@ type run struct {
 
 // join begins to serve a run.
 func (w *Worker) join(ctx context.Context, id string) error {
-	r := &run{id: id, worker: w, dismissed: make(chan struct{})}
+	r := &run{id: id, worker: w, dismissed: make(chan struct{}), ended: make(chan struct{})}
 	r.dismiss = sync.OnceFunc(func() { close(r.dismissed) })
 	r.admitting, r.stopCalls = context.WithCancel(w.calling)
 	r.stopped = r.admitting.Done()
@@ -165,15 +166,18 @@ func (r *run) shareLimits() {
 // that comes back can use, and then closes what serves the run: Redis has until closeWithin after the end of grace to
 // take what is pending.
 func (r *run) end(grace context.Context) {
-	r.ended.Do(func() {
-		r.session.StopClaiming()
-		r.stop()
-		r.lane.calls.Wait()
-		closing, cancel := outlasting(grace, closeWithin)
-		defer cancel()
-		r.session.Close(closing)
-		r.caller.Close()
-	})
+	if r.ending.Swap(true) {
+		<-r.ended // by whoever was first
+		return
+	}
+	defer close(r.ended)
+	r.session.StopClaiming()
+	r.stop()
+	r.lane.calls.Wait()
+	closing, cancel := outlasting(grace, closeWithin)
+	defer cancel()
+	r.session.Close(closing)
+	r.caller.Close()
 }
 
 // stop makes sure that no more calls start and gives back all records that are not in flight.
