@@ -39,6 +39,8 @@ func (e *exitError) Unwrap() error { return e.err }
 
 func usageError(err error) error { return &exitError{exitUsage, err} }
 
+func isUnknownCommand(err error) bool { return strings.HasPrefix(err.Error(), "unknown command") }
+
 // exitCodeOf maps an error to the exit code that tells a script what kind it is.
 func exitCodeOf(err error) int {
 	var usage *coordinator.UsageError
@@ -52,7 +54,7 @@ func exitCodeOf(err error) int {
 		return exitOwned
 	case errors.As(err, &changed):
 		return exitChanged
-	case strings.HasPrefix(err.Error(), "unknown command"), strings.Contains(err.Error(), "arg(s)"):
+	case isUnknownCommand(err), strings.Contains(err.Error(), "arg(s)"):
 		return exitUsage // cobra has no type for these
 	}
 	return exitFailed

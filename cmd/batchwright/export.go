@@ -80,7 +80,7 @@ func (f *exportFlags) export(ctx context.Context, args []string, stdout, stderr 
 	case err != nil:
 		return err
 	}
-	text := formatCount(done.Records) + " records written to " + f.path
+	text := formatNumber(done.Records, "record") + " written to " + f.path
 	switch left := done.Total - done.Records; {
 	case !done.TotalKnown:
 		text += "; the run has not counted its input yet"

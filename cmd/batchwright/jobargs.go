@@ -33,18 +33,18 @@ func (f *jobFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.options.System, "system", "", "system prompt, a template")
 	flags.Int64Var(&f.options.MaxTokens, "max-tokens", 0, "most tokens of an answer")
 	f.addState(flags)
+	flags.BoolVar(&f.simulated, "simulate", false, "work on the rehearsal of the job, against a simulator in this process: no key, no cost")
 }
 
 func (f *jobFlags) addState(flags *pflag.FlagSet) {
 	flags.StringVar(&f.state, "state", "", "folder for the state of runs (default .batchwright beside the job file), or URL of a store that keeps it too (file:///mnt/shared/state); env BATCHWRIGHT_STATE")
-	flags.BoolVar(&f.simulated, "simulate", false, "work on the rehearsal of the job, against a simulator in this process: no key, no cost")
 }
 
 // checkSimulatorFlags refuses flags of the simulator without --simulate: the calls would be real.
 func (f *jobFlags) checkSimulatorFlags(flags *pflag.FlagSet) error {
 	var stray error
 	flags.Visit(func(flag *pflag.Flag) {
-		if strings.HasPrefix(flag.Name, "sim-") && !f.simulated {
+		if strings.HasPrefix(flag.Name, rehearsalPrefix) && !f.simulated {
 			stray = usageError(fmt.Errorf("--%s belongs to a rehearsal: add --simulate, or leave it out to make real calls", flag.Name))
 		}
 	})

@@ -15,6 +15,14 @@ func (f *jobFlags) addNamed(flags *pflag.FlagSet) {
 	addVarFlag(flags, &f.vars)
 	flags.StringArrayVar(&f.options.Set, "set", nil, "change a key of the job, as columns.keep=[]; repeatable")
 	f.addState(flags)
+	flags.BoolVar(&f.simulated, "simulate", false, "the job's rehearsal, whose state is NAME.simulated, in place of its run")
+}
+
+// addFound is addNamed for commands that look for a run and do nothing with its job: a change of a key can only matter
+// where it gave the job its name.
+func (f *jobFlags) addFound(flags *pflag.FlagSet) {
+	f.addNamed(flags)
+	flags.Lookup("set").Hidden = true
 }
 
 // open finds a job and its state: by its job file, by the name of a run that was begun, or by input files with the

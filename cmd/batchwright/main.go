@@ -38,8 +38,16 @@ func execute(args []string) int {
 		}
 		return exit.code
 	}
-	fmt.Fprintln(os.Stderr, "batchwright: "+err.Error())
+	fmt.Fprintln(os.Stderr, "batchwright: "+err.Error()+hintOf(err))
 	return exitCodeOf(err)
+}
+
+// hintOf says where to look after a mistyped command.
+func hintOf(err error) string {
+	if !isUnknownCommand(err) {
+		return ""
+	}
+	return "\nbatchwright --help lists the commands, batchwright --version says the version"
 }
 
 func newRootCommand() *cobra.Command {

@@ -12,8 +12,8 @@ import (
 // absentFor is how long a run may have no worker before that is told.
 const absentFor = 10 * time.Second
 
-// snapshotOf joins what the coordinator and the worker in this process know.
-func snapshotOf(p coordinator.Progress, w worker.Stats) snapshot {
+// snapshotOf joins what the coordinator and the worker in this process know. absent says what to do while nobody works.
+func snapshotOf(p coordinator.Progress, w worker.Stats, absent string) snapshot {
 	s := snapshot{
 		Total: p.Total, TotalKnown: p.TotalKnown, Done: p.Tally.Done(), Succeeded: p.Tally.Succeeded,
 		Failed: p.Tally.Done() - p.Tally.Succeeded, Reused: p.Tally.Reused,
@@ -26,15 +26,26 @@ func snapshotOf(p coordinator.Progress, w worker.Stats) snapshot {
 		s.InFlight, s.Waiting, s.Why = p.Fleet.InFlight, p.Fleet.Waiting, p.Fleet.Why
 		s.Calls, s.Retries = p.Tally.Calls, p.Tally.Retries
 	}
+	if s.Why == pausedWhy {
+		s.Why = "" // the coordinator knows, and sooner
+	}
 	switch {
 	case p.Trouble != "":
 		s.Why = p.Trouble
 	case p.Paused:
 		s.Why = "paused; batchwright resume goes on"
 	case !p.Fleet.Absent.IsZero() && time.Since(p.Fleet.Absent) > absentFor:
-		s.Why = noWorkers
+		s.Why = absent
 	}
 	return s
+}
+
+// blockedInFleet adds to what a person must do what workers need then: they have read their credentials long ago.
+func blockedInFleet(blocked string) string {
+	if !strings.Contains(blocked, "credential") {
+		return blocked
+	}
+	return blocked + "; workers read theirs when they start: restart those whose credential it was"
 }
 
 // summaryOf says how a run ended and with which exit code.

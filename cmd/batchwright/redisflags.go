@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -30,11 +31,20 @@ type redisFlags struct {
 }
 
 func (f *redisFlags) add(flags *pflag.FlagSet) {
+	f.addAddress(flags)
+	f.addKey(flags)
+}
+
+// addAddress registers what it takes to reach Redis, for commands that read no prompt and no answer in it.
+func (f *redisFlags) addAddress(flags *pflag.FlagSet) {
 	flags.StringVar(&f.address.URL, "redis", "", "`URL` of the fleet's Redis: redis://HOST, rediss://HOST (TLS), unix:///SOCKET, redis+sentinel://HOST,HOST/MASTER, "+
 		"redis+cluster://HOST,HOST (env "+redisEnv+", or a file named by "+redisEnv+"_FILE: set these when it has a password, which as a flag everyone sees in ps)")
 	flags.StringVar(&f.address.CAFile, "redis-ca", "", "PEM `FILE` of the authority of Redis' certificate (default those of the system)")
 	flags.StringVar(&f.address.CertFile, "redis-cert", "", "PEM `FILE` of the client certificate for Redis")
 	flags.StringVar(&f.address.KeyFile, "redis-key", "", "PEM `FILE` of the client certificate's key")
+}
+
+func (f *redisFlags) addKey(flags *pflag.FlagSet) {
 	flags.StringVar(&f.encryptEnv, "encrypt-env", "", "encrypt prompts and answers in Redis with the secret in this `VARIABLE`, or in a file named by VARIABLE_FILE; "+
 		"the same for run and all workers")
 }
@@ -107,11 +117,17 @@ func (f *redisFlags) cipher(env func(string) string) (*courier.Cipher, error) {
 		return nil, err
 	}
 	if secret == "" {
-		// The name is not repeated: it may be the secret itself, given by mistake.
+		if variableName.MatchString(f.encryptEnv) {
+			return nil, fmt.Errorf("--encrypt-env %s: that variable is not set, nor is %s_FILE", f.encryptEnv, f.encryptEnv)
+		}
 		return nil, errors.New("--encrypt-env names a variable that is not set, nor is the one with _FILE after its name")
 	}
 	return courier.NewCipher(secret)
 }
+
+// variableName is how variables are called by habit. What looks otherwise is not repeated to anyone: it may be the secret
+// itself, given by mistake.
+var variableName = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
 
 // envOrFile is the value of a variable, or what is in the file that the variable NAME_FILE names, without the space and newlines
 // around it; empty when neither is set.

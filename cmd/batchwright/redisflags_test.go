@@ -74,6 +74,7 @@ func TestRedisFlags(t *testing.T) {
 			code: exitUsage, want: "7 bytes",
 		},
 		{name: "secret in place of its variable", args: []string{"--encrypt-env", "hunter2"}, code: exitUsage, want: "--encrypt-env names a variable"},
+		{name: "no such variable", args: []string{"--encrypt-env", "NOPE"}, code: exitUsage, want: "--encrypt-env NOPE: that variable is not set"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 
 type removeFlags struct {
 	jobFlags
+	redisFlags
 	yes bool
 }
 
@@ -26,7 +27,10 @@ func newRemoveCommand() *cobra.Command {
 		Use:   "rm JOB.yaml | rm NAME",
 		Short: "Delete the state of a job, with the answers in it; its output stays",
 		Long: `Delete the state of a job: its run, runs that --fresh set aside, and tries, with all answers that were paid for.
-Output that was written stays. On a terminal it asks first; elsewhere it needs --yes.`,
+Output that was written stays. On a terminal it asks first; elsewhere it needs --yes.
+
+With the fleet's Redis named, what that holds of the runs is deleted as well, and a run that has a coordinator is refused.
+Without, Redis forgets by itself, after up to 7 days, the prompts and answers that a run which did not end left in it.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			ask := term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))
@@ -34,7 +38,8 @@ Output that was written stays. On a terminal it asks first; elsewhere it needs -
 		},
 	}
 	flags := command.Flags()
-	f.addNamed(flags)
+	f.addFound(flags)
+	f.addAddress(flags)
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	return command
 }
@@ -44,9 +49,17 @@ func (f *removeFlags) remove(ctx context.Context, arg string, ask bool, in io.Re
 	if err != nil {
 		return err
 	}
-	what, err := f.holdings(ctx, state)
+	what, runs, err := f.holdings(ctx, state)
 	if err != nil {
 		return err
+	}
+	elsewhere, err := f.remainsOf(ctx, runs)
+	if err != nil {
+		return err
+	}
+	defer elsewhere.close()
+	if elsewhere.fault != nil {
+		what += "; " + elsewhere.String()
 	}
 	switch {
 	case f.yes:
@@ -74,21 +87,22 @@ func (f *removeFlags) remove(ctx context.Context, arg string, ask bool, in io.Re
 	if _, err := fmt.Fprintf(out, "deleted: %s\n", what); err != nil {
 		return fmt.Errorf("write what was deleted: %w", err)
 	}
-	return nil
+	return elsewhere.erase(ctx, out)
 }
 
-// holdings says what there is to delete.
-func (f *removeFlags) holdings(ctx context.Context, state coordinator.State) (string, error) {
+// holdings says what there is to delete, and lists the runs in it.
+func (f *removeFlags) holdings(ctx context.Context, state coordinator.State) (what string, runs []string, err error) {
 	newest, done, err := f.newest(ctx, state)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer done()
 	held, err := newest.Holdings()
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return fmt.Sprintf("%s holds %s", f.where(state), describeHoldings(&held, f.simulated)), nil
+	runs, err = runsIn(newest)
+	return fmt.Sprintf("%s holds %s", f.where(state), describeHoldings(&held, f.simulated)), runs, err
 }
 
 // removeAll deletes a job's state from its store, if it has one, and from this machine.
@@ -112,7 +126,7 @@ func describeHoldings(h *coordinator.Holdings, simulated bool) string {
 	if simulated {
 		kind = "simulated"
 	}
-	text := fmt.Sprintf("%s %s answers", formatCount(h.Answers), kind)
+	text := formatNumber(h.Answers, kind+" answer")
 	if h.Tried > 0 {
 		text += fmt.Sprintf(" and %s of tries", formatCount(h.Tried))
 	}

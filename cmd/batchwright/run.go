@@ -63,7 +63,7 @@ the run began · 7 out of limits.max_time · 130, 143 interrupted.`,
 	f.jobFlags.add(flags)
 	f.redisFlags.add(flags)
 	flags.BoolVar(&f.noWorker, "no-worker", false, "make no calls in this process: workers on --redis make them; needs no credential")
-	flags.BoolVar(&f.fresh, "fresh", false, "set an earlier run of this job aside and begin anew")
+	flags.BoolVar(&f.fresh, "fresh", false, "set an earlier run of this job aside and begin anew; what Redis holds of it stays there for up to 7 days")
 	flags.BoolVar(&f.acceptFailures, "accept-failures", false, "go on although the first records were all refused alike")
 	flags.BoolVar(&f.strict, "strict", false, "refuse input with records that can't be read or asked before any call")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask before a job that is forecast to cost over $10")
@@ -72,7 +72,7 @@ the run began · 7 out of limits.max_time · 130, 143 interrupted.`,
 	flags.BoolVar(&f.asJSON, "json", false, "print the summary as JSON on stdout")
 	flags.StringVar(&f.summaryFile, "summary", "", "write the summary as JSON to this file")
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of the log: text or json")
-	addSimulatorFlags(flags, &f.simulator, "sim-")
+	addRehearsalFlags(flags, &f.simulator)
 	return command
 }
 
@@ -182,10 +182,11 @@ func (f *runFlags) execute(ctx context.Context, run *coordinator.Run, calls *end
 		cause = f.watch(ctx, watching, job.Limits.MaxTime, run, calling, cancel)
 	}()
 	shown, hide := context.WithCancel(ctx)
+	absent := noWorkers(calls.baseURL, cipher != nil)
 	showing := make(chan struct{})
 	go func() {
 		defer close(showing)
-		screen.follow(shown, log, func() snapshot { return snapshotOf(run.Progress(), calling.Stats()) })
+		screen.follow(shown, log, func() snapshot { return snapshotOf(run.Progress(), calling.Stats(), absent) })
 	}()
 	outcome, err := run.Execute(ctx)
 	calling.Drain(ctx)
@@ -296,6 +297,9 @@ func (f *runFlags) watch(ctx context.Context, ended <-chan struct{}, maxTime tim
 
 // report prints and writes the summary and turns the outcome into an exit code.
 func (f *runFlags) report(stdout io.Writer, job *jobs.Job, outcome coordinator.Outcome, cause stopCause) error {
+	if f.given(os.Getenv) {
+		outcome.Blocked = blockedInFleet(outcome.Blocked)
+	}
 	s := summaryOf(job, outcome, cause, f.simulated)
 	if f.asJSON {
 		if err := s.writeJSON(stdout); err != nil {
@@ -318,11 +322,15 @@ func (f *runFlags) report(stdout io.Writer, job *jobs.Job, outcome coordinator.O
 // lockState takes the job's state folder, waiting for another process that has it as long as the user wants.
 func lockState(ctx context.Context, state coordinator.State, wait time.Duration) (*coordinator.Lock, error) {
 	deadline := time.Now().Add(wait)
-	for {
+	for told := false; ; told = true {
 		lock, err := state.Lock()
 		var held *coordinator.HeldError
 		if err == nil || !errors.As(err, &held) || time.Now().After(deadline) {
 			return lock, err
+		}
+		if !told {
+			slog.InfoContext(ctx, "waiting for the process that runs this job", slog.Int("pid", held.Holder.PID),
+				slog.String("host", held.Holder.Host), slog.Duration("at_most", wait))
 		}
 		select {
 		case <-ctx.Done():

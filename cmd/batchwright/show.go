@@ -46,7 +46,9 @@ Where the run's state is not on this machine, its coordinator is asked over the 
 		},
 	}
 	flags := command.Flags()
-	f.add(flags)
+	f.addNamed(flags)
+	flags.Lookup("set").Usage = "change a key of the job as run was told to, as request.model=NAME; repeatable"
+	f.redisFlags.add(flags)
 	flags.StringVar(&f.selection.ID, "id", "", "show the records with this label, or the one with this number")
 	flags.BoolVar(&f.selection.Failed, "failed", false, "show records that failed")
 	flags.IntVarP(&f.selection.Most, "number", "n", shownByDefault, "show so many records at most")
@@ -55,8 +57,8 @@ Where the run's state is not on this machine, its coordinator is asked over the 
 }
 
 func (f *showFlags) show(ctx context.Context, args []string, stdout io.Writer, numbered bool) error {
-	if f.selection.Most < 0 {
-		return usageError(errors.New("-n must not be negative"))
+	if f.selection.Most < 1 {
+		return usageError(errors.New("-n must be 1 or more: it bounds how many records are shown"))
 	}
 	whole := f.selection.ID == "" && !f.selection.Failed && !numbered
 	state, err := f.find(args[0])
@@ -251,7 +253,7 @@ func writeShown(w io.Writer, a *answeredRecord, whole bool) error {
 	default:
 		block(&b, "answer", answerLines(r))
 	}
-	took := fmt.Sprintf("%d attempts, %d calls, %s tokens in, %s out, %s, %s", r.Attempts, r.Calls,
+	took := fmt.Sprintf("%s, %s, %s tokens in, %s out, %s, %s", formatNumber(int64(r.Attempts), "attempt"), formatNumber(int64(r.Calls), "call"),
 		formatCount(r.Usage.Input+r.Usage.CacheRead+r.Usage.CacheWrite()), formatCount(r.Usage.Output), costOf(r), r.Latency.Round(time.Millisecond))
 	if r.StopReason != "" {
 		took += ", stop reason " + clean(r.StopReason)

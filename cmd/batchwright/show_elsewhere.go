@@ -31,6 +31,9 @@ func (f *showFlags) ask(ctx context.Context, args []string, whole bool, stdout i
 		return err
 	}
 	defer closeRuns([]*foundRun{run})
+	if err := run.mayAnswer(); err != nil {
+		return err
+	}
 	if whole {
 		o, dir, err := coordinator.AskOverview(ctx, run.rdb, run.cipher, run.id)
 		if err != nil {
@@ -43,6 +46,27 @@ func (f *showFlags) ask(ctx context.Context, args []string, whole bool, stdout i
 		return ended(err, run)
 	}
 	return f.conclude(found, stdout)
+}
+
+// mayAnswer says what keeps a run's coordinator from being asked.
+func (r *foundRun) mayAnswer() error {
+	switch key := r.view.Terms.Key; {
+	case !r.view.Owned:
+		where := "on the machine of its coordinator"
+		if r.status.Host != "" {
+			where = fmt.Sprintf("on %s, where process %d was its coordinator and %s is to be its output",
+				clean(r.status.Host), r.status.PID, clean(r.status.Output))
+		}
+		return fmt.Errorf("run %s has no coordinator now that could be asked: its records are in its state folder %s; "+
+			"show reads them there, and batchwright run continues it", r.id, where)
+	case key == r.cipher.Fingerprint():
+		return nil
+	case key == "":
+		return fmt.Errorf("run %s is not encrypted: leave out --encrypt-env", r.id)
+	case r.cipher == nil:
+		return fmt.Errorf("run %s is encrypted: give the same --encrypt-env as to its run", r.id)
+	}
+	return fmt.Errorf("run %s is encrypted with another key: give the same --encrypt-env as to its run", r.id)
 }
 
 // ended says where to look when the run ended while it was asked.

@@ -122,7 +122,7 @@ func TestCommandsOfAJob(t *testing.T) { //nolint:paralleltest // try sets the de
 		holds(t, overview, "tickets: complete", "4 done of 4", "bad_input 1", "out.simulated.jsonl")
 	}
 	shown, _ := c.must(exitComplete, "show", "tickets", "--state", "{}/.batchwright", "--id", "b")
-	holds(t, shown, "record 1", `"content": "Sort two"`, `"stop_reason": "end_turn"`, "1 attempts")
+	holds(t, shown, "record 1", `"content": "Sort two"`, `"stop_reason": "end_turn"`, "1 attempt, 1 call, ")
 	shown, _ = c.must(exitComplete, "show", job, "--failed", "--json")
 	if l := gjson.Parse(shown); strings.Count(shown, "\n") != 1 || l.Get("reason").Str != "bad_input" || l.Get("record").Int() != 2 {
 		t.Errorf("show --failed: %s", shown)

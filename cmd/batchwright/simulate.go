@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,19 @@ import (
 
 	"github.com/batchwright/batchwright/worker/simulator"
 )
+
+// rehearsalPrefix begins the names of the simulator's flags where it is one in the process.
+const rehearsalPrefix = "sim-"
+
+// addRehearsalFlags registers the simulator's flags for commands that have --simulate, which says where they are listed: there
+// are more of them than of all others.
+func addRehearsalFlags(flags *pflag.FlagSet, o *simulator.Options) {
+	addSimulatorFlags(flags, o, rehearsalPrefix)
+	flags.VisitAll(func(flag *pflag.Flag) {
+		flag.Hidden = flag.Hidden || strings.HasPrefix(flag.Name, rehearsalPrefix)
+	})
+	flags.Lookup("simulate").Usage += "; --sim-NAME VALUE does what --NAME VALUE does to batchwright simulate, whose --help lists them"
+}
 
 // addSimulatorFlags registers the flags that set the simulator's behaviour, each name begun with prefix ("" or "sim-").
 func addSimulatorFlags(flags *pflag.FlagSet, o *simulator.Options, prefix string) {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"os"
+	"path/filepath"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,10 +46,10 @@ func (f *statusFlags) show(ctx context.Context, args []string, stdout io.Writer)
 		return err
 	}
 	if len(found) == 0 && len(args) > 0 {
-		return f.absent(args[0])
+		return f.absent(ctx, args[0])
 	}
 	if len(found) == 0 && !f.asJSON {
-		_, err := fmt.Fprintln(stdout, "No run is on.")
+		_, err := fmt.Fprintln(stdout, f.nothing())
 		return err
 	}
 	for _, run := range found {
@@ -62,6 +64,18 @@ func (f *statusFlags) show(ctx context.Context, args []string, stdout io.Writer)
 		}
 	}
 	return nil
+}
+
+// nothing says that no run was found, and where it was looked for.
+func (f *statusFlags) nothing() string {
+	root := f.stateRoot(".")
+	if path, err := filepath.Abs(root); err == nil {
+		root = path
+	}
+	if f.given(os.Getenv) {
+		return fmt.Sprintf("No run is on: neither on Redis nor in %s.", root)
+	}
+	return fmt.Sprintf("No run is on in %s; %s.", root, noRedisNamed)
 }
 
 // statusLine has the keys of status --json, which stay as they are; docs/operations.md names them.
@@ -86,17 +100,24 @@ type statusLine struct {
 	// Rate is in records a second, over the last minute.
 	Rate float64 `json:"records_per_second"`
 	// ETA is null when it can't be told.
-	ETA         *int64       `json:"eta_seconds"`
-	Cost        float64      `json:"cost_usd"`
-	Budget      float64      `json:"budget_usd,omitempty"`
-	Repeats     int64        `json:"repeats"`
-	Unknown     int64        `json:"unknown"`
-	InFlight    int          `json:"in_flight"`
-	Outstanding int          `json:"outstanding"`
-	Coordinator string       `json:"coordinator"` // host:pid
-	Age         float64      `json:"age_seconds"` // of what the coordinator said
-	Output      string       `json:"output"`
-	Workers     []workerLine `json:"workers"`
+	ETA         *int64  `json:"eta_seconds"`
+	Cost        float64 `json:"cost_usd"`
+	Budget      float64 `json:"budget_usd,omitempty"`
+	Repeats     int64   `json:"repeats"`
+	Unknown     int64   `json:"unknown"`
+	InFlight    int     `json:"in_flight"`
+	Outstanding int     `json:"outstanding"`
+	Coordinator string  `json:"coordinator"` // host:pid
+	Age         float64 `json:"age_seconds"` // of what the coordinator said
+	Output      string  `json:"output"`
+	// API is where the calls go; Weight is the run's share of a worker beside other runs; Encrypted says that prompts and
+	// answers are encrypted in Redis.
+	API       string       `json:"api"`
+	Weight    float64      `json:"weight"`
+	Encrypted bool         `json:"encrypted"`
+	Workers   []workerLine `json:"workers"`
+
+	run *foundRun
 }
 
 type workerLine struct {
@@ -110,14 +131,21 @@ type workerLine struct {
 }
 
 func statusLineOf(run *foundRun, now time.Time) *statusLine {
-	s := &run.status
+	s, terms := &run.status, &run.view.Terms
 	line := &statusLine{
 		Job: s.Job, RunID: run.id, Why: s.Trouble, Blocked: s.Blocked, Trouble: s.Trouble, Records: s.Total, Counted: s.Counted, Done: s.Done,
 		Failed: s.Done - s.Succeeded, Reasons: s.Failed, Rate: s.Rate, Cost: float64(s.Cost) / 1e9, Budget: float64(s.Budget) / 1e9, Repeats: s.Repeats,
-		Unknown: s.Unknown, Outstanding: s.Outstanding, Coordinator: fmt.Sprintf("%s:%d", s.Host, s.PID),
-		Age: max(now.Sub(s.At).Seconds(), 0), Output: s.Output, Workers: []workerLine{},
+		Unknown: s.Unknown, Outstanding: s.Outstanding, Output: s.Output, API: terms.BaseURL, Weight: cmp.Or(terms.Limits.Weight, 1),
+		Encrypted: terms.Key != "", Workers: []workerLine{}, run: run,
 	}
-	for worker, beat := range run.view.Workers {
+	if !s.At.IsZero() {
+		line.Coordinator, line.Age = fmt.Sprintf("%s:%d", s.Host, s.PID), max(now.Sub(s.At).Seconds(), 0)
+	}
+	for _, worker := range slices.Sorted(maps.Keys(run.view.Workers)) {
+		beat := run.view.Workers[worker]
+		if beat.Why == pausedWhy && !run.paused() {
+			beat.Why = "" // said before the run was resumed: workers learn of that within seconds
+		}
 		line.InFlight += beat.InFlight
 		if line.Why == "" {
 			line.Why = beat.Why
@@ -127,20 +155,22 @@ func statusLineOf(run *foundRun, now time.Time) *statusLine {
 			Refused: beat.Refused, Since: beat.Started,
 		})
 	}
-	slices.SortFunc(line.Workers, func(a, b workerLine) int { return strings.Compare(a.Worker, b.Worker) })
 	if line.Reasons == nil {
 		line.Reasons = map[jobs.Reason]int64{}
 	}
 	line.State = line.judge(run)
-	if run.foreign {
-		line.Coordinator, line.Age = "", 0
-	}
 	if line.Rate > 0 && s.Counted && (line.State == "running" || line.State == "waiting") {
 		left := int64(float64(s.Total-s.Done) / line.Rate)
 		line.ETA = &left
 	}
 	return line
 }
+
+// pausedWhy is what a worker says that its calls wait for when a person paused the run.
+const pausedWhy = "paused"
+
+// paused reports whether a person paused the run.
+func (r *foundRun) paused() bool { return r.status.Paused || r.view.Wanted == courier.Pause }
 
 // judge says what state the run is in, and why where that is news.
 func (l *statusLine) judge(run *foundRun) string {
@@ -151,18 +181,24 @@ func (l *statusLine) judge(run *foundRun) string {
 	case s.Blocked != "":
 		l.Why = s.Blocked
 		return "blocked"
-	case !run.view.Owned && s.Stopping:
+	case !run.view.Owned && (s.Stopping || run.view.Wanted == courier.Stop):
 		l.Why = "batchwright run continues it"
 		return "stopped"
+	case !run.view.Owned && run.view.Wanted == courier.Pause:
+		l.Why = "its coordinator is gone: batchwright run continues it, paused until batchwright resume"
+		return "unowned"
 	case !run.view.Owned:
 		l.Why = "its coordinator is gone: batchwright run continues it"
 		return "unowned"
 	case s.Stopping:
 		return "stopping"
-	case s.Paused || run.view.Wanted == courier.Pause:
+	case run.paused():
+		if l.Why == pausedWhy {
+			l.Why = ""
+		}
 		return "paused"
 	case len(l.Workers) == 0:
-		l.Why = noWorkers
+		l.Why = noWorkers(l.API, l.Encrypted)
 		return "waiting"
 	case l.InFlight == 0 && l.Why != "":
 		return "waiting"
@@ -173,72 +209,11 @@ func (l *statusLine) judge(run *foundRun) string {
 // ofAnotherVersion says what to do about a run that another version of batchwright began.
 const ofAnotherVersion = "another version of batchwright wrote what Redis holds of it: ask with the version that runs it"
 
-// noWorkers says what to do when nobody works on a run.
-const noWorkers = "no worker serves it: start batchwright worker on this Redis, with --base-url and the address that the job calls"
-
-func (l *statusLine) write(w io.Writer) error {
-	if l.State == "unreadable" {
-		_, err := fmt.Fprintf(w, "run %s: %s\n", clean(l.RunID), l.Why)
-		return err
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s", clean(l.Job), l.State)
-	if l.Why != "" {
-		fmt.Fprintf(&b, " (%s)", clean(l.Why))
-	}
-	b.WriteByte('\n')
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(label, value string) { _, _ = fmt.Fprintf(table, "  %s\t%s\n", label, value) } // a Builder takes all
-	progress := formatCount(l.Done)
-	if l.Records > 0 {
-		progress += fmt.Sprintf(" of %s (%d%%)", formatCount(l.Records), percent(l.Done, l.Records))
-		if !l.Counted {
-			progress += " counted so far"
-		}
-	}
-	row("records", progress)
-	rate := fmt.Sprintf("%.0f/s", l.Rate)
-	if l.ETA != nil {
-		rate += ", done in " + (time.Duration(*l.ETA) * time.Second).String()
-	}
-	row("rate", rate)
-	row("failed", formatCount(l.Failed)+because(l.Failed > 0, (&summary{FailedByReason: l.Reasons}).reasons()))
-	spend := fmt.Sprintf("$%.2f", l.Cost)
-	if l.Budget > 0 {
-		spend += fmt.Sprintf(" of $%.2f", l.Budget)
-	}
-	row("cost", spend)
-	if l.Repeats+l.Unknown > 0 {
-		row("paid twice", fmt.Sprintf("%s, and at most %s that a kill left unknown", formatCount(l.Repeats), formatCount(l.Unknown)))
-	}
-	row("calls", fmt.Sprintf("%d in flight, %d records handed out", l.InFlight, l.Outstanding))
-	row("coordinator", fmt.Sprintf("%s, heard %s ago", clean(l.Coordinator), time.Duration(l.Age*1e9).Round(100*time.Millisecond)))
-	for i, worker := range l.Workers {
-		label := ""
-		if i == 0 {
-			label = "workers"
-		}
-		row(label, worker.text())
-	}
-	row("output", clean(l.Output))
-	row("run", l.RunID)
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("write status: %w", err)
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func (l *workerLine) text() string {
-	text := fmt.Sprintf("%s: %d of %d calls in flight", clean(l.Worker), l.InFlight, l.Slots)
-	if l.Waiting > 0 {
-		text += fmt.Sprintf(", %d records wait", l.Waiting)
-	}
-	if l.Refused != "" {
-		text += ": " + clean(l.Refused)
-	}
-	if l.Why != "" {
-		text += ": " + clean(l.Why)
+// noWorkers says what to do when nobody works on a run that calls an API at this address.
+func noWorkers(api string, encrypted bool) string {
+	text := "no worker serves it: start batchwright worker on this Redis, with --base-url " + cmp.Or(api, "and the address that the job calls")
+	if encrypted {
+		text += " and the same --encrypt-env"
 	}
 	return text
 }

@@ -25,6 +25,14 @@ func formatCount(n int64) string {
 	return b.String()
 }
 
+// formatNumber writes a number of things, whose name takes an s when there are several.
+func formatNumber(n int64, name string) string {
+	if n == 1 {
+		return "1 " + name
+	}
+	return formatCount(n) + " " + name + "s"
+}
+
 // formatTokens writes a number of tokens in three digits or so.
 func formatTokens(n int64) string {
 	switch {
@@ -68,6 +76,8 @@ func formatDecimal(n jobs.Nanodollars) string {
 // formatRate writes records a second, or a minute or an hour where that is less than one.
 func formatRate(perSecond float64) string {
 	switch {
+	case perSecond <= 0:
+		return "0/s"
 	case perSecond >= 100:
 		return formatCount(int64(perSecond+0.5)) + "/s"
 	case perSecond >= 1:

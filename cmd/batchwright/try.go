@@ -53,7 +53,7 @@ is not paid for again, and run uses the answers too.`,
 	f.add(flags)
 	flags.IntVarP(&f.records, "number", "n", triedByDefault, "try so many records")
 	flags.BoolVar(&f.asJSON, "json", false, "print a JSON object for each record on standard output")
-	addSimulatorFlags(flags, &f.simulator, "sim-")
+	addRehearsalFlags(flags, &f.simulator)
 	return command
 }
 

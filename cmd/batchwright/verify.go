@@ -41,7 +41,7 @@ not what the run has read.`,
 		},
 	}
 	flags := command.Flags()
-	f.addNamed(flags)
+	f.addFound(flags)
 	flags.BoolVar(&f.asJSON, "json", false, "print what was found as JSON")
 	return command
 }
@@ -102,8 +102,8 @@ func verificationText(v *coordinator.Verification) string {
 		if len(v.Unchecked) > 0 {
 			proved = "as far as can be told"
 		}
-		fmt.Fprintf(&b, "verified: %s records, %s, in %s (%s succeeded, %s failed)\n",
-			formatCount(v.Records), proved, v.Output, formatCount(v.Succeeded), formatCount(v.Failed))
+		fmt.Fprintf(&b, "verified: %s, %s, in %s (%s succeeded, %s failed)\n",
+			formatNumber(v.Records, "record"), proved, v.Output, formatCount(v.Succeeded), formatCount(v.Failed))
 	}
 	for i := range v.Problems {
 		b.WriteString(v.Problems[i].String() + "\n")

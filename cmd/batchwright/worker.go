@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -76,7 +78,7 @@ func (f *workerFlags) run(ctx context.Context) error {
 		f.baseURLs = []string{defaultBaseURL(os.Getenv)}
 	}
 	if f.secret, err = messages.ReadSecret(os.Getenv, f.keyEnv); err != nil {
-		return usageError(err)
+		return usageError(f.keyless(err))
 	}
 	rdb, cipher, err := f.connect(ctx, os.Getenv, math.MaxInt64)
 	if err != nil {
@@ -114,6 +116,15 @@ func (f *workerFlags) run(ctx context.Context) error {
 	w.Abort()
 	<-drained
 	return nil
+}
+
+// keyless says what a worker without a credential can do: it has no simulator of its own.
+func (f *workerFlags) keyless(err error) error {
+	if !errors.Is(err, messages.ErrNoSecret) {
+		return err
+	}
+	return fmt.Errorf("%w: set %s, or the same with _FILE after its name to a file that holds it; "+
+		"to rehearse, let batchwright simulate be the API, which takes any", messages.ErrNoSecret, cmp.Or(f.keyEnv, "ANTHROPIC_API_KEY"))
 }
 
 // caller makes the caller for a run, whose terms came through Redis: the credential goes nowhere that this process was
