@@ -18,11 +18,11 @@ const (
 )
 
 // info is a reply to INFO: its fields, whatever their section. Managed Redis leaves some out.
-type info map[string]string
+type infoReply map[string]string
 
 // parseInfo reads lines of NAME:VALUE and passes over all others.
-func parseInfo(text string) info {
-	told := make(info)
+func parseInfo(text string) infoReply {
+	told := make(infoReply)
 	for line := range strings.Lines(text) {
 		if name, value, found := strings.Cut(strings.TrimSpace(line), ":"); found {
 			told[name] = value
@@ -32,7 +32,7 @@ func parseInfo(text string) info {
 }
 
 // clock is the server's time when it replied.
-func (i info) clock() (time.Time, bool) {
+func (i infoReply) clock() (time.Time, bool) {
 	micros, err := strconv.ParseInt(i["server_time_usec"], 10, 64)
 	return time.UnixMicro(micros), err == nil
 }
@@ -68,7 +68,7 @@ func (f *findings) refuse(format string, args ...any) {
 }
 
 // judge decides what a server's reply to INFO and its clock mean for runs. In a cluster it is asked of each master.
-func judge(told info, ahead time.Duration, clustered bool) findings {
+func judge(told infoReply, ahead time.Duration, clustered bool) findings {
 	var f findings
 	f.judgeVersion(told)
 	f.judgeRole(told, clustered)
@@ -83,7 +83,7 @@ func judge(told info, ahead time.Duration, clustered bool) findings {
 	return f
 }
 
-func (f *findings) judgeVersion(told info) {
+func (f *findings) judgeVersion(told infoReply) {
 	if told["server_name"] == "valkey" || told["valkey_version"] != "" {
 		return
 	}
@@ -104,7 +104,7 @@ func (f *findings) judgeVersion(told info) {
 	}
 }
 
-func (f *findings) judgeRole(told info, clustered bool) {
+func (f *findings) judgeRole(told infoReply, clustered bool) {
 	mode := told["redis_mode"] + told["server_mode"] // Valkey calls it by the second name
 	switch {
 	case mode == "sentinel":
@@ -116,7 +116,7 @@ func (f *findings) judgeRole(told info, clustered bool) {
 	}
 }
 
-func (f *findings) judgeMemory(told info) {
+func (f *findings) judgeMemory(told infoReply) {
 	const remedy = "set maxmemory-policy noeviction"
 	policy, known := told["maxmemory_policy"]
 	switch {
