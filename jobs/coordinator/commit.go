@@ -17,7 +17,7 @@ const readWait = 100 * time.Millisecond
 
 // receive reads what the fleet delivers.
 func (r *Run) receive(ctx context.Context) error {
-	caughtUp := false
+	caughtUp, failing := false, false
 	for wait := 50 * time.Millisecond; ctx.Err() == nil; {
 		patience := readWait
 		if !caughtUp {
@@ -25,14 +25,15 @@ func (r *Run) receive(ctx context.Context) error {
 		}
 		batch, err := r.owner.Read(ctx, patience)
 		if err != nil {
-			if ctx.Err() == nil {
-				slog.WarnContext(ctx, "receive results", slog.Any("error", err))
+			if ctx.Err() == nil && !failing {
+				slog.WarnContext(ctx, "receive results: trying again", slog.Any("error", err))
 			}
+			failing = true
 			wait = min(2*wait, 2*time.Second)
 			_ = sleep(ctx, wait) // the loop looks at ctx
 			continue
 		}
-		wait = 50 * time.Millisecond
+		wait, failing = 50*time.Millisecond, false
 		next := delivery{batch: batch, read: true}
 		if batch.Empty() {
 			if caughtUp {

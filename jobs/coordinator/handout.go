@@ -33,7 +33,8 @@ func (r *Run) handOutSize() int {
 
 // handOut gives requests to the fleet, again and again until Redis has taken them.
 func (r *Run) handOut(ctx context.Context, requests []jobs.Request, records []*pending, mode courier.Mode) error {
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+	const firstWait = 50 * time.Millisecond
+	for wait := firstWait; ; wait = min(2*wait, 2*time.Second) {
 		r.mu.Lock()
 		out := chunk{requests: requests, pending: records}
 		out.drop(func(p *pending) bool { return r.outstanding[p.number] != p }) // its result came late
@@ -83,8 +84,8 @@ func (r *Run) handOut(ctx context.Context, requests []jobs.Request, records []*p
 		r.mu.Unlock()
 		if courier.IsFull(err) {
 			r.makeRoom(ctx)
-		} else {
-			slog.WarnContext(ctx, "hand out", slog.Any("error", err))
+		} else if wait == firstWait {
+			slog.WarnContext(ctx, "hand out: trying again", slog.Any("error", err))
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
@@ -216,10 +217,13 @@ func (r *Run) again(p *pending, earliest time.Time) {
 
 // makeRoom answers a full Redis: what nobody has claimed is taken back, and less is handed out at once from now on.
 func (r *Run) makeRoom(ctx context.Context) {
-	if r.setTrouble(redisFull) {
+	fresh := r.setTrouble(redisFull)
+	r.mu.Lock()
+	// It may be full and not full many times a minute.
+	if fresh && time.Since(r.saidFull) > time.Minute {
+		r.saidFull = time.Now()
 		slog.WarnContext(ctx, "redis is full: handing out less at once")
 	}
-	r.mu.Lock()
 	r.window.maxBytes = max(r.window.maxBytes/2, minWindowBytes)
 	numbers := make([]courier.Number, 0, len(r.handouts))
 	for n := range r.handouts {

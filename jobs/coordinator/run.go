@@ -47,7 +47,8 @@ type Run struct {
 	stopped     bool  // because a person wanted that, from anywhere
 	failure     error // of the input; the run ends with it
 	blocked     string
-	trouble     string // what hinders the coordinator: a full disk
+	trouble     string    // what hinders the coordinator: a full disk
+	saidFull    time.Time // when it was last logged that Redis is full
 	total       atomic.Int64
 	totalKnown  atomic.Bool
 	sameFailure sameFailure

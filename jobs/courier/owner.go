@@ -217,22 +217,27 @@ func (o *Owner) holder() string { return strconv.FormatUint(uint64(o.Epoch()), 1
 func (o *Owner) renew(ctx context.Context) {
 	tick := time.NewTicker(ownerRenewal)
 	defer tick.Stop()
-	for n := int64(1); ; n++ {
+	for n, well := int64(1), true; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 		err := o.renewOnce(ctx, n)
+		was := well
+		well = err == nil
 		switch {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, ErrFenced):
 			o.lost <- err
 			return
-		case err != nil:
-			slog.WarnContext(ctx, "renew ownership", slog.Any("error", err))
-		case n%2 == 0:
+		case was && !well:
+			slog.WarnContext(ctx, "renew ownership: trying again every second", slog.Any("error", err))
+		case !was && well:
+			slog.InfoContext(ctx, "ownership is renewed again")
+		}
+		if well && n%2 == 0 {
 			o.announce(ctx)
 		}
 	}

@@ -254,7 +254,7 @@ func (s *Session) Close(ctx context.Context) {
 	})
 }
 
-// asynqLog passes Asynq's warnings on.
+// asynqLog takes what Asynq says of its own recovery, which nothing here depends on: whoever can't reach Redis says so.
 type asynqLog struct{}
 
 func (asynqLog) Debug(...any) {}
@@ -262,11 +262,11 @@ func (asynqLog) Debug(...any) {}
 func (asynqLog) Info(...any) {}
 
 func (asynqLog) Warn(args ...any) {
-	slog.Warn("queue", slog.String("detail", fmt.Sprint(args...)))
+	slog.Debug("queue", slog.String("detail", fmt.Sprint(args...)))
 }
 
-func (asynqLog) Error(args ...any) {
+func (l asynqLog) Error(args ...any) { l.Warn(args...) }
+
+func (asynqLog) Fatal(args ...any) {
 	slog.Error("queue", slog.String("detail", fmt.Sprint(args...)))
 }
-
-func (l asynqLog) Fatal(args ...any) { l.Error(args...) }

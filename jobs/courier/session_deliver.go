@@ -108,7 +108,7 @@ func (s *Session) sendAll() {
 	s.sending, s.onItsWay = make(map[Number]int, len(delivered)), true
 	s.mu.Unlock()
 	sealed := s.options.Cipher.seal(seal(batch), purposeResults, s.keys.run, 0)
-	gone := time.Time{}
+	gone, failing := time.Time{}, false
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		err := s.send(sealed)
 		if err == nil {
@@ -131,7 +131,10 @@ func (s *Session) sendAll() {
 			slog.Warn("results dropped: the run has ended", slog.String("run", s.keys.run), slog.Int("hand_outs", len(delivered)))
 			break
 		}
-		slog.Warn("deliver results", slog.Any("error", err))
+		if !failing {
+			failing = true
+			slog.Warn("deliver results: keeping them and trying again", slog.String("run", s.keys.run), slog.Any("error", err))
+		}
 		select {
 		case <-s.stopping.Done():
 		case <-time.After(wait):

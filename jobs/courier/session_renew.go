@@ -46,7 +46,7 @@ func (s *Session) renew() {
 	timer := time.NewTimer(workerRenewal)
 	defer timer.Stop()
 	seen, owned := time.Now(), time.Now() // when Redis last knew the run, and a coordinator of it
-	ended := false
+	ended, well := false, true
 	for {
 		select {
 		case <-s.stopping.Done():
@@ -68,9 +68,13 @@ func (s *Session) renew() {
 			seen, owned = now, now // Redis can't be asked, or all is well
 			timer.Reset(workerRenewal)
 		}
-		// A run that Redis does not know has most likely ended.
-		if err != nil && !errors.Is(err, ErrNoRun) && !errors.Is(err, errGone) {
-			slog.Warn("renew worker lease", slog.String("run", s.keys.run), slog.Any("error", err))
+		was := well
+		well = err == nil || errors.Is(err, ErrNoRun) || errors.Is(err, errGone) // a run that Redis does not know has most likely ended
+		switch {
+		case was && !well:
+			slog.Warn("renew worker lease: trying again every three seconds", slog.String("run", s.keys.run), slog.Any("error", err))
+		case !was && well:
+			slog.Info("worker lease is renewed again", slog.String("run", s.keys.run))
 		}
 		idle := s.idle()
 		if !ended && (now.Sub(seen) > goneFor && idle || now.Sub(owned) > ownerless && idle) {
