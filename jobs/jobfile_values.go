@@ -14,9 +14,13 @@ import (
 const (
 	maxName        = 100 // bytes; with what else goes into file names below the 255 that file systems allow
 	maxConcurrency = 100_000
-	minWeight      = 0.001
-	maxWeight      = 1000.0
 	maxCount       = math.MaxInt64
+)
+
+// Bounds on a run's weight beside other runs (limits.weight).
+const (
+	MinWeight = 0.001
+	MaxWeight = 1000.0
 )
 
 var (
@@ -161,9 +165,9 @@ func (d *decoder) weight(n *node) float64 {
 	switch {
 	case n.kind != numberNode || !ok || err != nil:
 		d.add(n.at, "limits.weight must be a number such as 2 or 0.5, not %s", n.describe())
-	case value < minWeight || value > maxWeight:
+	case value < MinWeight || value > MaxWeight:
 		d.add(n.at, "limits.weight must be from %g to %g; other runs have 1 unless they say otherwise; it is %s",
-			minWeight, maxWeight, n.text)
+			MinWeight, MaxWeight, n.text)
 	default:
 		return value
 	}

@@ -131,8 +131,8 @@ func (r *run) accept(terms courier.Terms) error {
 	r.limiter = ratelimit.New(share(terms.Limits, 1))
 	r.lane.run, r.lane.mayCall, r.lane.admit = r, r.mayCall, r.admit
 	r.lane.weight = 1
-	if terms.Limits.Weight > 0 {
-		r.lane.weight = terms.Limits.Weight
+	if terms.Limits.Weight > 0 { // what comes through Redis may be any number
+		r.lane.weight = min(max(terms.Limits.Weight, jobs.MinWeight), jobs.MaxWeight)
 	}
 	return nil
 }

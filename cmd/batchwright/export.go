@@ -90,6 +90,10 @@ func (f *exportFlags) export(ctx context.Context, args []string, stdout, stderr 
 	if _, err := fmt.Fprintln(stderr, text); err != nil {
 		return fmt.Errorf("write summary: %w", err)
 	}
+	if manifest, err := state.Manifest(); err == nil && !manifest.Finished.IsZero() && done.Records < done.Total {
+		return fmt.Errorf("the run is complete, and the results of %s are gone from its state folder %s",
+			formatNumber(done.Total-done.Records, "record"), state.Dir)
+	}
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -38,7 +39,9 @@ func execute(args []string) int {
 		}
 		return exit.code
 	}
-	fmt.Fprintln(os.Stderr, "batchwright: "+err.Error()+hintOf(err))
+	for line := range strings.SplitSeq("batchwright: "+err.Error()+hintOf(err), "\n") { // it may repeat what others wrote
+		fmt.Fprintln(os.Stderr, clean(line))
+	}
 	return exitCodeOf(err)
 }
 

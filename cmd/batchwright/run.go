@@ -19,6 +19,7 @@ import (
 	"github.com/batchwright/batchwright/jobs/coordinator"
 	"github.com/batchwright/batchwright/jobs/courier"
 	"github.com/batchwright/batchwright/worker"
+	"github.com/batchwright/batchwright/worker/messages"
 	"github.com/batchwright/batchwright/worker/simulator"
 )
 
@@ -100,9 +101,12 @@ func (f *runFlags) run(ctx context.Context, args []string, stdout io.Writer) err
 	}
 	calls := &endpoint{baseURL: baseURL(job), slots: worker.DefaultConcurrency}
 	if !f.noWorker {
-		if calls, err = openEndpoint(ctx, job, f.simulated, f.simulator); err != nil {
-			return err
-		}
+		calls, err = openEndpoint(ctx, job, f.simulated, f.simulator)
+	} else if err = messages.CheckBaseURL(calls.baseURL); err != nil {
+		err = usageError(err)
+	}
+	if err != nil {
+		return err
 	}
 	defer calls.close()
 	lock, err := lockState(ctx, state, f.waitLock)

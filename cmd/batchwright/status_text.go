@@ -70,7 +70,7 @@ func (l *statusLine) write(w io.Writer) error {
 	if s.Output != "" {
 		row("output", fmt.Sprintf("%s on %s", clean(s.Output), clean(s.Host)))
 	}
-	row("run", l.RunID)
+	row("run", clean(l.RunID))
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("write status: %w", err)
 	}

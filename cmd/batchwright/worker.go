@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/url"
 	"os"
 	"os/signal"
 	"slices"
@@ -80,6 +81,9 @@ func (f *workerFlags) run(ctx context.Context) error {
 	if f.secret, err = messages.ReadSecret(os.Getenv, f.keyEnv); err != nil {
 		return usageError(f.keyless(err))
 	}
+	if err := f.checkBaseURLs(); err != nil {
+		return usageError(err)
+	}
 	rdb, cipher, err := f.connect(ctx, os.Getenv, math.MaxInt64)
 	if err != nil {
 		return err
@@ -127,21 +131,41 @@ func (f *workerFlags) keyless(err error) error {
 		"to rehearse, let batchwright simulate be the API, which takes any", messages.ErrNoSecret, cmp.Or(f.keyEnv, "ANTHROPIC_API_KEY"))
 }
 
+// checkBaseURLs refuses addresses that no call can be made to, before they are logged: one may hold a password.
+func (f *workerFlags) checkBaseURLs() error {
+	for _, address := range f.baseURLs {
+		if address == "" {
+			return errors.New("--base-url is empty: leave it out, or write it as https://host")
+		}
+		if err := messages.CheckBaseURL(address); err != nil {
+			return fmt.Errorf("--base-url or ANTHROPIC_BASE_URL: %w", err)
+		}
+	}
+	return nil
+}
+
 // caller makes the caller for a run, whose terms came through Redis: the credential goes nowhere that this process was
 // not started with.
 func (f *workerFlags) caller(terms courier.Terms) (worker.Caller, error) {
-	if !slices.ContainsFunc(f.baseURLs, func(url string) bool { return sameURL(url, terms.BaseURL) }) {
-		return nil, fmt.Errorf("its calls go to %q, and this worker sends its credential only to %s: to serve the run start a worker "+
-			"with --base-url and that address", terms.BaseURL, strings.Join(f.baseURLs, ", "))
+	if !slices.ContainsFunc(f.baseURLs, func(address string) bool { return sameURL(address, terms.BaseURL) }) {
+		return nil, fmt.Errorf("its calls go to %.200q, and this worker sends its credential only to %s: to serve the run start a worker "+
+			"with --base-url and that address", shown(terms.BaseURL), strings.Join(f.baseURLs, ", "))
 	}
-	f.longestMu.Lock()
-	f.longest = max(f.longest, terms.Timeout)
-	f.longestMu.Unlock()
-	return messages.New(messages.Options{
+	client, err := messages.New(messages.Options{
 		BaseURL: terms.BaseURL, Version: terms.APIVersion, Beta: terms.Beta, Stream: terms.Stream, Timeout: terms.Timeout,
 		Secret: f.secret, MaxConns: 2 * f.concurrency, UserAgent: "batchwright/" + version(),
 	})
+	if err != nil {
+		return nil, err
+	}
+	f.longestMu.Lock()
+	f.longest = max(f.longest, cmp.Or(terms.Timeout, messages.DefaultTimeout))
+	f.longestMu.Unlock()
+	return client, nil
 }
+
+// drainSlack is how much longer than its longest call a drain may take.
+const drainSlack = 30 * time.Second
 
 // graceNow is how long a drain may take.
 func (f *workerFlags) graceNow() time.Duration {
@@ -150,8 +174,17 @@ func (f *workerFlags) graceNow() time.Duration {
 	}
 	f.longestMu.Lock()
 	defer f.longestMu.Unlock()
-	return f.longest + 30*time.Second
+	return min(f.longest, math.MaxInt64-drainSlack) + drainSlack // a timeout from Redis may be any number
 }
 
 // sameURL compares addresses but for a slash at their end.
 func sameURL(a, b string) bool { return strings.TrimRight(a, "/") == strings.TrimRight(b, "/") }
+
+// shown is an address as people may see it: without the parts that can hold a credential.
+func shown(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "what is no URL"
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}

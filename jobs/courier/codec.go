@@ -101,7 +101,9 @@ func parseRequests(data []byte) (requests []jobs.Request, alone bool, err error)
 		r.Record = int64(d.uvarint()) //nolint:gosec // checked by the digest
 		copy(r.Digest[:], d.take(len(r.Digest)))
 		r.Attempts, r.Calls, r.Refusals = d.count(), d.count(), d.count()
-		r.Body = d.bytes()
+		if r.Body = d.bytes(); jobs.DigestOf(r.Body) != r.Digest {
+			return nil, false, fmt.Errorf("%w: a request of a hand-out is not the one that was handed out", ErrFormat)
+		}
 	}
 	if d.short || len(d.rest) > 0 {
 		return nil, false, fmt.Errorf("%w: hand-out of %d bytes does not end where it should", ErrFormat, len(raw))

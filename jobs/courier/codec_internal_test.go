@@ -118,6 +118,16 @@ func FuzzParseTask(f *testing.F) {
 	})
 }
 
+// A request that changed on its way, so that it is not the one that its digest names, is not called.
+func TestChangedRequest(t *testing.T) {
+	t.Parallel()
+	request := jobs.Request{Record: 1, Body: []byte(`{"model":"m"}`)}
+	request.Digest = jobs.DigestOf([]byte(`{"model":"n"}`))
+	if _, _, err := parseRequests(appendRequests([]jobs.Request{request}, false)); !errors.Is(err, ErrFormat) {
+		t.Errorf("error %v", err)
+	}
+}
+
 // Few bytes that claim to hold a million requests cost no memory for them.
 func TestRequestsAreBounded(t *testing.T) {
 	t.Parallel()
@@ -131,6 +141,9 @@ func TestRequestsAreBounded(t *testing.T) {
 		}
 	}
 	requests := make([]jobs.Request, maxRecords)
+	for i := range requests {
+		requests[i].Digest = jobs.DigestOf(nil)
+	}
 	if got, _, err := parseRequests(appendRequests(requests, false)); err != nil || len(got) != maxRecords {
 		t.Errorf("as many as may be: %d, %v", len(got), err)
 	}

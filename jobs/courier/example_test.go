@@ -26,6 +26,7 @@ func Example() {
 		panic(err)
 	}
 	request := jobs.Request{Record: 0, Body: []byte(`{"model":"m"}`)}
+	request.Digest = jobs.DigestOf(request.Body)
 	if err := owner.HandOut(ctx, owner.Next(), []jobs.Request{request}, courier.New); err != nil {
 		panic(err)
 	}

@@ -26,7 +26,7 @@ func TestClaimAfterRestore(t *testing.T) {
 		options: SessionOptions{Worker: "w1", Serve: func(HandOut) { served++ }},
 	}
 	n := o.Next()
-	if err := o.HandOut(t.Context(), n, []jobs.Request{{Record: 7, Body: []byte("{}")}}, New); err != nil {
+	if err := o.HandOut(t.Context(), n, []jobs.Request{{Record: 7, Body: []byte("{}"), Digest: jobs.DigestOf([]byte("{}"))}}, New); err != nil {
 		t.Fatal(err)
 	}
 	if err := server.Client.PExpire(t.Context(), o.keys.owner(), time.Hour).Err(); err != nil { // however slow the test is

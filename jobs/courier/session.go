@@ -139,7 +139,7 @@ func Join(ctx context.Context, rdb redis.UniversalClient, run string, options Se
 		return nil, err
 	}
 	s.joined = true
-	s.server = asynq.NewServerFromRedisClient(rdb, asynq.Config{
+	s.server = asynq.NewServerFromRedisClient(calm{rdb, stopping, options.Poll}, asynq.Config{
 		// One at a time: the next hand-out is claimed when Serve says that there is room.
 		Concurrency:              1,
 		Queues:                   map[string]int{k.urgent(): 2, k.queue(): 1},
@@ -212,6 +212,9 @@ func (s *Session) handle(ctx context.Context, task *asynq.Task) error {
 	requests, alone, err := parseRequests(plain)
 	if err != nil {
 		return fmt.Errorf("hand-out %d: %w", n, err)
+	}
+	if len(requests) == 0 {
+		return nil // nobody hands out such
 	}
 	s.mu.Lock()
 	s.claimed[n], s.claiming = len(requests), 0

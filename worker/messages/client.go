@@ -116,7 +116,12 @@ func check(o Options) error {
 			return fmt.Errorf("header value %q: only printable ASCII can be sent", value)
 		}
 	}
-	base, err := url.Parse(o.BaseURL)
+	return CheckBaseURL(o.BaseURL)
+}
+
+// CheckBaseURL says what is wrong with the address of an API. Its errors hold no credential that the address has.
+func CheckBaseURL(address string) error {
+	base, err := url.Parse(address)
 	switch {
 	case err != nil:
 		return errors.New("base URL is not a URL: write it as https://host") // the error would repeat its text
@@ -127,7 +132,7 @@ func check(o Options) error {
 	case base.RawQuery != "" || base.Fragment != "":
 		return fmt.Errorf("base URL %q: leave out what follows ? or #", base.Scheme+"://"+base.Host+base.Path)
 	case strings.HasSuffix(strings.TrimRight(base.Path, "/"), "/v1"), strings.HasSuffix(base.Path, "/messages"):
-		return fmt.Errorf("base URL %q: leave out /v1 and /messages, which are added", o.BaseURL)
+		return fmt.Errorf("base URL %q: leave out /v1 and /messages, which are added", address)
 	}
 	return nil
 }
