@@ -5,6 +5,7 @@ GO       ?= go
 FUZZTIME ?= 30s
 RECORDS  ?= 100000
 FAULTS   ?= 100
+SECONDS  ?= 40
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The race detector needs a C compiler; go env CGO_ENABLED is 0 where there is none.
 RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
@@ -38,8 +39,8 @@ build: ## bin/batchwright, static, with the version from git
 bench: build ## speed and memory against the stated goals, as a table (about ten minutes)
 	$(GO) run ./bench -binary bin/batchwright
 
-chaos: ## a fleet through FAULTS faults on RECORDS records, by SEED; ends with the table of what was survived
-	CHAOS_RECORDS=$(RECORDS) CHAOS_FAULTS=$(FAULTS) CHAOS_SEED=$(or $(SEED),$(shell date +%s)) CHAOS_SECONDS=40 CHAOS_TRIES=10 \
+chaos: ## a fleet through FAULTS faults on RECORDS records, by SEED, each for SECONDS at most; ends with the table of what was survived
+	CHAOS_RECORDS=$(RECORDS) CHAOS_FAULTS=$(FAULTS) CHAOS_SEED=$(or $(SEED),$(shell date +%s)) CHAOS_SECONDS=$(SECONDS) CHAOS_TRIES=10 \
 		$(GO) test -count 1 -timeout 0 -v -run '^Test(Chaos|Recovery)$$' ./bench/chaos
 
 fuzz: ## each fuzz target for FUZZTIME (30s)

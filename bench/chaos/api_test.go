@@ -30,6 +30,8 @@ type api struct {
 	url string
 	// dragging makes each call take this much longer, while the faults are behind their schedule.
 	dragging atomic.Int64
+	// stays picks calls that are never answered; may be nil.
+	stays func(record int64, key string) bool
 
 	mu       sync.Mutex
 	calls    []call
@@ -42,12 +44,13 @@ var recordIn = regexp.MustCompile(`record (\d+):`)
 
 func newAPI() *api { return &api{answers: map[int64]int{}, inFlight: map[string]int{}} }
 
-func startAPI(t *testing.T, options simulator.Options) *api {
+func startAPI(t *testing.T, options simulator.Options, stays func(record int64, key string) bool) *api {
 	t.Helper()
 	if err := options.Validate(); err != nil {
 		t.Fatal(err)
 	}
 	a := newAPI()
+	a.stays = stays
 	service := simulator.New(options)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, service) }))
 	a.url = server.URL
@@ -78,6 +81,10 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, service http.Handler
 	reply := &reply{ResponseWriter: w, status: http.StatusOK}
 	complete := false
 	defer func() { a.end(n, complete && reply.status == http.StatusOK) }()
+	if a.stays != nil && a.stays(record, key) {
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	}
 	if drag := time.Duration(a.dragging.Load()); drag > 0 {
 		timer := time.NewTimer(drag)
 		defer timer.Stop()

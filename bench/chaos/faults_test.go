@@ -1,11 +1,15 @@
 package chaos
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
+
+	"github.com/batchwright/batchwright/jobs/courier/redistest"
 )
 
 const (
@@ -65,10 +69,11 @@ func (f *fleet) plan(now fault) []step {
 			{now.lasts, func() bool { f.redis.Continue(); return true }},
 		}
 	case redisRolled:
-		snapshot := func() bool { f.snapshot(); return true }
-		gone := f.redisGone(now, func() { f.redis.Restore(f.snapshots[len(f.snapshots)-1]) })
+		// A server with save points and no append-only file, at the last of them; then one as before.
+		saved := func() bool { f.snapshot(); f.persist("no"); f.redis.Save(); return true }
+		gone := f.redisGone(now, func() { f.redis.Restart(); f.persist("yes") })
 		gone[0].after = now.age
-		return append([]step{{0, snapshot}}, gone...)
+		return append(append([]step{{0, saved}}, gone...), step{0, f.appending})
 	case redisRewound:
 		return f.redisGone(now, func() {
 			oldest := f.snapshots[0]
@@ -142,6 +147,30 @@ func (f *fleet) forgotten(l *loss) {
 	}
 }
 
+// persist lets Redis have an append-only file or none, from now on and when it starts again.
+func (f *fleet) persist(appendonly string) {
+	f.t.Helper()
+	if err := errors.Join(f.redis.Client.ConfigSet(f.t.Context(), "appendonly", appendonly).Err(),
+		f.redis.Client.ConfigRewrite(f.t.Context()).Err()); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// appending reports whether all that Redis holds is in its append-only file.
+func (f *fleet) appending() bool {
+	f.t.Helper()
+	persistence, err := f.redis.Client.Info(f.t.Context(), "persistence").Result()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, wanted := range []string{"aof_enabled:1", "aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"} {
+		if !strings.Contains(persistence, wanted) {
+			return false
+		}
+	}
+	return true
+}
+
 // snapshot keeps what Redis holds now.
 func (f *fleet) snapshot() {
 	f.t.Helper()
@@ -149,15 +178,7 @@ func (f *fleet) snapshot() {
 	if err := f.redis.Client.BgRewriteAOF(f.t.Context()).Err(); err != nil {
 		f.t.Fatal(err)
 	}
-	for {
-		persistence, err := f.redis.Client.Info(f.t.Context(), "persistence").Result()
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		if strings.Contains(persistence, "aof_rewrite_in_progress:0") && strings.Contains(persistence, "aof_rewrite_scheduled:0") {
-			break
-		}
-	}
+	until(f.t, "a new append-only file", f.appending)
 	f.snapshots = append(f.snapshots, f.redis.Snapshot())
 }
 
@@ -192,4 +213,36 @@ func (f *fleet) locked() bool {
 	}
 	defer lock.Close()
 	return syscall.Flock(int(lock.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil
+}
+
+// The fault without an append-only file is what its name says: what came after the save is lost, and what comes after the
+// fault is not.
+func TestRDBOnly(t *testing.T) {
+	t.Parallel()
+	f := &fleet{t: t, dir: t.TempDir(), api: newAPI(), coordinator: &member{}}
+	f.redis = redistest.StartServer(t, redistest.Options{AOF: "everysec"})
+	set := func(value string) {
+		t.Helper()
+		if err := f.redis.Client.Set(t.Context(), "key", value, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	steps := f.plan(fault{kind: redisRolled})
+	set("saved")
+	steps[0].do()
+	set("lost")
+	steps[1].do()
+	if err := f.redis.Client.Ping(t.Context()).Err(); err == nil {
+		t.Error("Redis was not killed")
+	}
+	steps[2].do()
+	if got := f.redis.Client.Get(t.Context(), "key").Val(); got != "saved" {
+		t.Errorf("after the restart the key is %q", got)
+	}
+	until(t, "the end of the fault", steps[3].do)
+	set("appended")
+	f.redis.Restart()
+	if got := f.redis.Client.Get(t.Context(), "key").Val(); got != "appended" {
+		t.Errorf("after a restart with an append-only file the key is %q", got)
+	}
 }

@@ -1,7 +1,9 @@
 package chaos
 
 import (
+	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,16 +18,19 @@ import (
 // secret begins every credential that a process is given.
 const secret = "sk-canary-4f1d7a"
 
-const jobFile = `
+// jobFile is the job, with answers of so many tokens at most.
+func jobFile(maxTokens int) string {
+	return fmt.Sprintf(`
 name: chaos
 input: in.jsonl
 output: out.jsonl
 request:
   model: claude-haiku-4-5-20251001
-  max_tokens: 60
+  max_tokens: %d
   messages: [{role: user, content: "{{.text}}"}]
 limits: {concurrency: 48}
-`
+`, maxTokens)
+}
 
 // member is a machine of the fleet: a process that is started again whenever it was ended, behind a link of its own.
 type member struct {
@@ -43,39 +48,53 @@ func (m *member) key() string { return fmt.Sprintf("%s-%s.%d", secret, m.name, m
 
 // fleet is one run and all that takes part in it.
 type fleet struct {
-	t           *testing.T
-	dir         string // of the job
-	logs        string // kept after the test with go test -artifacts
-	records     int
+	t    *testing.T
+	dir  string // of the job
+	logs string // kept after the test with go test -artifacts
+	setup
 	api         *api
 	redis       *redistest.Server
 	coordinator *member
 	workers     []*member
+	hired       int // workers, over time
 	snapshots   []redistest.Snapshot
 	losses      []*loss
 }
 
 // setup says what fleet a test wants.
 type setup struct {
-	records, workers, slots int
-	options                 simulator.Options
+	records, slots int
+	staff          int // workers at the start
+	options        simulator.Options
 	// coordinatorWorks lets the coordinator make calls as well.
 	coordinatorWorks bool
-	prompt           string   // beside the record's number
-	args             []string // for every process
-	env              []string // for every process
+	prompt           string // beside the record's number
+	noise            int    // bytes that nothing compresses, in each prompt
+	maxTokens        int    // default 60
+	// stays picks calls that are never answered.
+	stays  func(record int64, key string) bool
+	server redistest.Options // default an append-only file
+	args   []string          // for every process
+	env    []string          // for every process
 }
 
 func startFleet(t *testing.T, s setup) *fleet {
 	t.Helper()
-	f := &fleet{t: t, dir: t.TempDir(), logs: t.ArtifactDir(), records: s.records}
-	f.redis = redistest.StartServer(t, redistest.Options{AOF: "everysec"})
-	f.api = startAPI(t, s.options)
-	var input strings.Builder
-	for i := range s.records {
-		fmt.Fprintf(&input, "{\"id\":\"r%d\",\"text\":\"record %d: %s\"}\n", i, i, s.prompt)
+	if s.maxTokens == 0 {
+		s.maxTokens = 60
 	}
-	for name, content := range map[string]string{"job.yaml": jobFile, "in.jsonl": input.String()} {
+	if s.server == (redistest.Options{}) {
+		s.server.AOF = "everysec"
+	}
+	f := &fleet{t: t, dir: t.TempDir(), logs: t.ArtifactDir(), setup: s}
+	f.redis = redistest.StartServer(t, s.server)
+	f.api = startAPI(t, s.options, s.stays)
+	var input strings.Builder
+	random := rand.New(rand.NewPCG(1, 0))
+	for i := range s.records {
+		fmt.Fprintf(&input, "{\"id\":\"r%d\",\"text\":\"record %d: %s%s\"}\n", i, i, s.prompt, noise(random, s.noise))
+	}
+	for name, content := range map[string]string{"job.yaml": jobFile(s.maxTokens), "in.jsonl": input.String()} {
 		if err := os.WriteFile(filepath.Join(f.dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -98,16 +117,33 @@ func startFleet(t *testing.T, s setup) *fleet {
 		f.coordinator.args = append(f.coordinator.args, "--no-worker")
 	}
 	f.start(f.coordinator)
-	for i := range s.workers {
-		m := &member{name: fmt.Sprintf("worker%d", i+1), link: startProxy(t, f.redis.Addr), env: s.env}
-		m.args = append([]string{
-			"worker", "--redis", "redis://" + m.link.addr, "--base-url", f.api.url,
-			"--concurrency", fmt.Sprint(s.slots), "--grace", "1m",
-		}, s.args...)
-		f.workers = append(f.workers, m)
-		f.start(m)
+	for range s.staff {
+		f.workers = append(f.workers, f.hire())
 	}
 	return f
+}
+
+// hire starts a worker on a machine of its own.
+func (f *fleet) hire() *member {
+	f.t.Helper()
+	f.hired++
+	m := &member{name: fmt.Sprintf("worker%d", f.hired), link: startProxy(f.t, f.redis.Addr), env: f.env}
+	m.args = append([]string{
+		"worker", "--redis", "redis://" + m.link.addr, "--base-url", f.api.url,
+		"--concurrency", fmt.Sprint(f.slots), "--grace", "1m",
+	}, f.args...)
+	f.start(m)
+	return m
+}
+
+// noise is text of so many bytes that nothing compresses and nothing escapes.
+func noise(random *rand.Rand, bytes int) string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	text := make([]byte, bytes)
+	for i := range text {
+		text[i] = letters[random.IntN(len(letters))]
+	}
+	return string(text)
 }
 
 // start begins a member's next incarnation.
@@ -189,6 +225,48 @@ func (f *fleet) complete(code int) {
 	}
 	if left := f.left(); len(left) > 0 {
 		t.Errorf("Redis still holds of the run: %q", left)
+	}
+}
+
+// summary is what a run says of itself at its end.
+type summary struct {
+	Succeeded int `json:"succeeded"`
+	Failed    int `json:"failed"`
+	Repeats   int `json:"repeats"`
+	Unknown   int `json:"repeats_unknown"`
+}
+
+func (f *fleet) summary() summary {
+	f.t.Helper()
+	content, err := os.ReadFile(filepath.Join(f.dir, "summary.json"))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var s summary
+	if err := json.Unmarshal(content, &s); err != nil {
+		f.t.Fatal(err)
+	}
+	return s
+}
+
+// answeredOnce checks that so many records were answered, and none again without a fault that explains it; the run
+// must say of itself the same.
+func (f *fleet) answeredOnce(records int) {
+	t := f.t
+	t.Helper()
+	if answered := f.api.answered(); answered != records {
+		t.Errorf("%d records were answered, want %d", answered, records)
+	}
+	repeats, unexplained := audit(f.api.all(), f.losses)
+	for _, history := range unexplained[:min(len(unexplained), 10)] {
+		t.Errorf("paid again, and no fault explains it: %s", history)
+	}
+	s := f.summary()
+	if s.Succeeded != records || s.Failed != f.records-records {
+		t.Errorf("of %d records %d succeeded and %d failed, want %d to succeed", f.records, s.Succeeded, s.Failed, records)
+	}
+	if s.Repeats+s.Unknown < repeats {
+		t.Errorf("%d calls were paid again, and the run says that at most %d were", repeats, s.Repeats+s.Unknown)
 	}
 }
 

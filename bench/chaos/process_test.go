@@ -3,14 +3,19 @@ package chaos
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // program builds the binary once for all tests, with the race detector when the tests have it.
@@ -19,6 +24,7 @@ var program = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	programDir = dir
 	path := filepath.Join(dir, "batchwright")
 	args := []string{"build", "-o", path}
 	if raceDetector {
@@ -32,12 +38,27 @@ var program = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// programDir is where the binary was built, if it was.
+var programDir string
+
+// No goroutine outlives the tests: neither of a proxy, nor of the API, nor of a run in a bubble.
+//
+// Most tests wait for processes of theirs most of the time, so twice as many run at once as there are cores.
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := program(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+			panic(err)
+		}
 	}
-	os.Exit(code)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if programDir != "" {
+			_ = os.RemoveAll(programDir)
+		}
+		os.Exit(code)
+	}))
 }
 
 // process is one incarnation of a program.

@@ -16,7 +16,7 @@ func TestRecovery(t *testing.T) {
 	const asynqAlone = 80 * time.Second
 	tries := int(number(t, "CHAOS_TRIES", 1))
 	f := startFleet(t, setup{
-		records: 400 + 1600*tries, workers: tries + 1, slots: 4, prompt: "is this good?",
+		records: 400 * (1 + tries), staff: tries + 1, slots: 4, prompt: "is this good?",
 		options: simulator.Options{Latency: 200 * time.Millisecond},
 	})
 	type death struct {

@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ const (
 	coordinatorCut
 	coordinatorDrained
 	redisKilled  // and started again with all that its append-only file has
-	redisRolled  // killed, and started again with a snapshot some seconds old, as with RDB files only
+	redisRolled  // killed while it had no append-only file, and started again with what it had saved some seconds before
 	redisEmptied // killed, and started again with nothing
 	redisFlushed // FLUSHALL while all goes on
 	redisStopped // SIGSTOP
@@ -101,8 +102,15 @@ func (f *fault) String() string {
 	return s
 }
 
+const (
+	// A schedule of so many faults has time for a worker that is stopped for minutes, as a frozen machine is: past every
+	// lease and the 86 s after which Asynq gives up on a worker.
+	longFaults = 50
+	longStop   = 150 * time.Second
+)
+
 // draw makes a schedule of so many faults. Each kind comes once before any comes twice, in an order of the seed's.
-// The longest that anything is down, stopped or cut is given.
+// The longest that anything is down, stopped or cut is given; one stop in a long schedule is longer.
 func draw(seed uint64, faults, workers int, longest time.Duration) []fault {
 	random := rand.New(rand.NewPCG(seed, 0))
 	var bag []kind
@@ -139,7 +147,23 @@ func draw(seed uint64, faults, workers int, longest time.Duration) []fault {
 			f.age = between(random, 200*time.Millisecond, longest/2)
 		}
 	}
+	if faults >= longFaults {
+		prolong(schedule, workers)
+	}
 	return schedule
+}
+
+// prolong makes the first stop of a worker a long one. What would hit that worker meanwhile, and have all later faults
+// wait for it, hits the next one.
+func prolong(schedule []fault, workers int) {
+	first := slices.IndexFunc(schedule, func(f fault) bool { return f.kind == workerStopped })
+	long := &schedule[first]
+	long.lasts = max(long.lasts, longStop)
+	for i := range schedule[first+1 : first+1+(len(schedule)-first)/3] {
+		if f := &schedule[first+1+i]; f.target() == long.target() {
+			f.worker = (f.worker + 1) % workers
+		}
+	}
 }
 
 // between draws a time, short ones more often than long ones.
@@ -164,5 +188,14 @@ func TestScheduleIsTheSeeds(t *testing.T) {
 	}
 	if len(seen) != kinds {
 		t.Errorf("the first %d faults are of %d kinds only", kinds, len(seen))
+	}
+	long := 0
+	for _, f := range one {
+		if f.kind == workerStopped && f.lasts >= longStop {
+			long++
+		}
+	}
+	if long != 1 {
+		t.Errorf("a worker is stopped for minutes %d times, want once", long)
 	}
 }

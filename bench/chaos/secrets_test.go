@@ -36,7 +36,7 @@ func TestSecrets(t *testing.T) {
 			t.Parallel()
 			const records = 600
 			f := startFleet(t, setup{
-				records: records, workers: 2, slots: 8, prompt: prompt, args: c.args, env: c.env,
+				records: records, staff: 2, slots: 8, prompt: prompt, args: c.args, env: c.env,
 				options: simulator.Options{
 					Latency: 20 * time.Millisecond, Deterministic: simulator.Faults{{Kind: "400", Share: 0.01}},
 					Errors: simulator.Faults{{Kind: "500", Share: 0.01}, {Kind: "error200", Share: 0.01}},

@@ -40,7 +40,10 @@ type virtualFleet struct {
 	wrong       []string // what did not hold
 }
 
-const virtualSlots = 4
+const (
+	virtualSlots = 4
+	longestCall  = 3 * time.Second
+)
 
 // startVirtualFleet starts a run of so many records. Inside a bubble.
 func startVirtualFleet(t *testing.T, dir string, records, workers int) *virtualFleet {
@@ -50,7 +53,7 @@ func startVirtualFleet(t *testing.T, dir string, records, workers int) *virtualF
 	for i := range records {
 		fmt.Fprintf(&input, "{\"id\":\"r%d\",\"text\":\"record %d: is it good?\"}\n", i, i)
 	}
-	for name, content := range map[string]string{"job.yaml": jobFile, "in.jsonl": input.String()} {
+	for name, content := range map[string]string{"job.yaml": jobFile(60), "in.jsonl": input.String()} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -175,7 +178,8 @@ func (w *virtualWorker) Call(ctx context.Context, body []byte) messages.Reply {
 	n := w.api.begin(record, w.key)
 	hash := fnv.New32()
 	fmt.Fprint(hash, record, w.key)
-	timer := time.NewTimer(200*time.Millisecond + time.Duration(hash.Sum32()%2800)*time.Millisecond)
+	const shortest = 200 * time.Millisecond
+	timer := time.NewTimer(shortest + time.Duration(hash.Sum32())*time.Millisecond%(longestCall-shortest))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -81,6 +81,7 @@ func TestProtocolStories(t *testing.T) {
 				story.happens(f)
 				f.finish()
 				repeats := f.repeats()
+				f.calledAgain(longestCall)
 				for _, wrong := range f.wrong {
 					t.Error(wrong)
 				}
