@@ -30,7 +30,7 @@ type api struct {
 	url string
 	// dragging makes each call take this much longer, while the faults are behind their schedule.
 	dragging atomic.Int64
-	// stays picks calls that are never answered; may be nil.
+	// stays picks calls that are never answered; others it may hold up. May be nil.
 	stays func(record int64, key string) bool
 
 	mu       sync.Mutex

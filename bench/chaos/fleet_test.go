@@ -71,7 +71,7 @@ type setup struct {
 	prompt           string // beside the record's number
 	noise            int    // bytes that nothing compresses, in each prompt
 	maxTokens        int    // default 60
-	// stays picks calls that are never answered.
+	// stays picks calls that are never answered; others it may hold up.
 	stays  func(record int64, key string) bool
 	server redistest.Options // default an append-only file
 	args   []string          // for every process
@@ -267,6 +267,17 @@ func (f *fleet) answeredOnce(records int) {
 	}
 	if s.Repeats+s.Unknown < repeats {
 		t.Errorf("%d calls were paid again, and the run says that at most %d were", repeats, s.Repeats+s.Unknown)
+	}
+}
+
+// lostNothing checks that each record was called once, and that the run took none back from workers or from Redis.
+func (f *fleet) lostNothing() {
+	f.t.Helper()
+	if calls := len(f.api.all()); calls != f.records {
+		f.t.Errorf("%d calls for %d records", calls, f.records)
+	}
+	if s := f.summary(); s.Repeats+s.Unknown > 0 {
+		f.t.Errorf("the run says that %d answers came twice and that it took %d records back from what died or forgot", s.Repeats, s.Unknown)
 	}
 }
 

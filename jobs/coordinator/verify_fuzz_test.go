@@ -186,8 +186,8 @@ func randomInput(t *testing.T, random *rand.Rand) (name, content string) {
 		return "in.parquet", written(t, sink.Parquet, schema, rows)
 	default:
 		var b strings.Builder
-		for i := range n {
-			if random.IntN(15) == 0 {
+		for i := range max(n, 1) {
+			if i > 0 && random.IntN(15) == 0 { // the columns that the job keeps must be there
 				b.WriteString(pick(random, "{broken\n", "[1]\n", "{\"a\":1,\"a\":2}\n", "\n"))
 				continue
 			}
