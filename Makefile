@@ -36,7 +36,7 @@ lint: ## go vet and golangci-lint, pinned in tools/go.mod (its first build takes
 build: ## bin/batchwright, static, with the version from git
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.linkedVersion=$(VERSION)' -o bin/batchwright ./cmd/batchwright
 
-bench: build ## speed and memory against the stated goals, as a table (about ten minutes)
+bench: build ## speed and memory against the stated goals, as a table (about a quarter of an hour)
 	$(GO) run ./bench -binary bin/batchwright
 
 chaos: ## a fleet through FAULTS faults on RECORDS records, by SEED, each for SECONDS at most; ends with the table of what was survived

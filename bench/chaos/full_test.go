@@ -19,21 +19,32 @@ import (
 // nothing is paid again.
 func TestFullRedis(t *testing.T) {
 	t.Parallel()
-	const records = 1000
-	f := startFleet(t, setup{
-		// A window of them is 3 MB of prompts, and Redis itself takes 2 MB with its connections.
-		records: records, staff: 2, slots: 16, noise: 8 << 10, server: redistest.Options{MaxMemory: "3mb"},
-		options: simulator.Options{Latency: 20 * time.Millisecond},
-	})
-	if code := f.ended(f.coordinator); code != exitComplete {
-		t.Fatalf("the coordinator ended with exit code %d", code)
+	cases := []struct {
+		name                  string
+		maxMemory             string // Redis itself takes 2 MB of it with its connections
+		records, slots, bytes int
+	}{
+		{"a window does not fit", "3mb", 1000, 16, 8 << 10},
+		{"a hand-out does not fit", "8mb", 200, 32, 64 << 10},
 	}
-	f.complete(exitComplete)
-	f.answeredOnce(records)
-	if f.redisCount("errorstats", "errorstat_OOM:count=") == 0 {
-		t.Error("Redis refused nothing: it was not full")
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f := startFleet(t, setup{
+				records: c.records, staff: 2, slots: c.slots, noise: c.bytes, server: redistest.Options{MaxMemory: c.maxMemory},
+				options: simulator.Options{Latency: 20 * time.Millisecond},
+			})
+			if code := f.ended(f.coordinator); code != exitComplete {
+				t.Fatalf("the coordinator ended with exit code %d", code)
+			}
+			f.complete(exitComplete)
+			f.answeredOnce(c.records)
+			if f.redisCount("errorstats", "errorstat_OOM:count=") == 0 {
+				t.Error("Redis refused nothing: it was not full")
+			}
+			f.lostNothing()
+		})
 	}
-	f.lostNothing()
 }
 
 // G5, G3: a Redis that others have filled, for longer than any lease, costs time only. Coordinator and workers keep their

@@ -84,6 +84,14 @@ func (r *Run) handOut(ctx context.Context, requests []jobs.Request, records []*p
 		r.mu.Unlock()
 		if courier.IsFull(err) {
 			r.makeRoom(ctx)
+			if half := len(records) / 2; half > 0 { // a part may fit where all do not
+				r.mu.Lock()
+				for _, p := range records[half:] {
+					r.again(p, time.Time{})
+				}
+				r.mu.Unlock()
+				requests, records = requests[:half], records[:half]
+			}
 		} else if wait == firstWait {
 			slog.WarnContext(ctx, "hand out: trying again", slog.Any("error", err))
 		}
@@ -153,7 +161,7 @@ func (r *Run) takeReturned(now time.Time) turn {
 			later = append(later, p)
 		}
 	}
-	if len(t.due) == 0 && len(suspects) > 0 && r.aloneNow() < max(1, r.capacity/alonePerCalls) {
+	if len(t.due) == 0 && len(suspects) > 0 && r.aloneNow() < max(1, r.capacity/alonePerCalls, r.fleet.Workers/alonePerWorkers) {
 		n := min(len(suspects), aloneRecords)
 		t.due, suspects, t.mode = suspects[:n], suspects[n:], courier.Alone
 	}

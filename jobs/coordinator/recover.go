@@ -12,9 +12,10 @@ import (
 const (
 	// aloneRecords is how many suspects are handed out at once.
 	aloneRecords = 16
-	// alonePerCalls is how many calls at once the fleet must make for each hand-out of suspects that is out: running
-	// alone stops the rest of its worker.
-	alonePerCalls = 128
+	// alonePerCalls and alonePerWorkers are how many calls at once the fleet must make, or how many workers it must have, for
+	// each hand-out of suspects that is out: running alone stops the rest of its worker half of the time.
+	alonePerCalls   = 128
+	alonePerWorkers = 4
 )
 
 // keep holds the run until this process is fenced out, and follows what a person wants of it.

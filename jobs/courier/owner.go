@@ -304,7 +304,9 @@ func (o *Owner) announce(ctx context.Context) {
 		return nil
 	})
 	// Unlike the lease's renewal this needs memory, if only a little.
-	o.full.Store(IsFull(err))
+	if full := IsFull(err); o.full.Swap(full) && full {
+		return // as it was said
+	}
 	if err != nil && ctx.Err() == nil {
 		slog.WarnContext(ctx, "announce run", slog.Any("error", err))
 	}
