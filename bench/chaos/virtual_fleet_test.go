@@ -234,6 +234,9 @@ func (f *virtualFleet) finish() {
 			f.errorf("Redis still holds %s", key)
 		}
 	}
+	for _, link := range f.redis.links {
+		link.die() // no connection is being made any more
+	}
 	f.redis.server.Close()
 	time.Sleep(2 * time.Second) // go-redis' last attempts to connect are over
 	verified, err := coordinator.Verify(t.Context(), f.state())

@@ -285,8 +285,9 @@ func TestVirtualRedis(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := startVirtualRedis(t)
-		defer r.server.Close()
 		l := r.link()
+		defer r.server.Close()
+		defer l.die()
 		c := l.client()
 		defer c.Close()
 		ctx := t.Context()

@@ -37,12 +37,24 @@ func setStage(t *testing.T, dir string, records int) *stage {
 	t.Helper()
 	s := &stage{t: t, dir: dir, redis: miniredis.NewMiniRedis()}
 	s.redis.ClockTTL(true)
+	var dialing sync.Mutex // a connection that is being made must not meet a server that is being closed
+	closed := false
 	s.rdb = redis.NewClient(&redis.Options{
-		Addr: "127.0.0.1:6379", Dialer: func(context.Context, string, string) (net.Conn, error) { return s.redis.Dial() },
-		DisableIdentity: true, Protocol: 2,
+		Addr: "127.0.0.1:6379", DisableIdentity: true, Protocol: 2,
+		Dialer: func(context.Context, string, string) (net.Conn, error) {
+			dialing.Lock()
+			defer dialing.Unlock()
+			if closed {
+				return nil, net.ErrClosed
+			}
+			return s.redis.Dial()
+		},
 	})
 	t.Cleanup(func() {
 		s.rdb.Close()
+		dialing.Lock()
+		closed = true
+		dialing.Unlock()
 		s.redis.Close()
 	})
 	job := strings.Replace(textJob, "{{.text}}", "is it good?", 1)

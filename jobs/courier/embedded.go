@@ -18,22 +18,35 @@ import (
 type Embedded struct {
 	server   *miniredis.Miniredis
 	client   *redis.Client
+	dialing  sync.Mutex // held for each new connection, and to close
+	closed   bool
 	listener net.Listener // nil until Listen
 	serving  sync.WaitGroup
 }
 
 // StartEmbedded starts a Redis that nothing outside this process can reach.
 func StartEmbedded() *Embedded {
-	server := miniredis.NewMiniRedis()
-	server.ClockTTL(true)
-	client := redis.NewClient(&redis.Options{
+	e := &Embedded{server: miniredis.NewMiniRedis()}
+	e.server.ClockTTL(true)
+	e.client = redis.NewClient(&redis.Options{
 		// A literal address, so that go-redis resolves no name; the dialer ignores it.
 		Addr:   "127.0.0.1:6379",
-		Dialer: func(context.Context, string, string) (net.Conn, error) { return server.Dial() },
+		Dialer: func(context.Context, string, string) (net.Conn, error) { return e.dial() },
 		// What the in-process server need not be told or asked.
 		DisableIdentity: true, Protocol: 2,
 	})
-	return &Embedded{server: server, client: client}
+	return e
+}
+
+// dial makes a connection to the server. One that go-redis still makes while its client is closed must not meet a server
+// that is being closed, too.
+func (e *Embedded) dial() (net.Conn, error) {
+	e.dialing.Lock()
+	defer e.dialing.Unlock()
+	if e.closed {
+		return nil, net.ErrClosed
+	}
+	return e.server.Dial()
 }
 
 // Client reaches the embedded Redis.
@@ -64,7 +77,7 @@ func (e *Embedded) accept() {
 		if err != nil {
 			return
 		}
-		inside, err := e.server.Dial()
+		inside, err := e.dial()
 		if err != nil {
 			_ = outside.Close()
 			return
@@ -86,6 +99,9 @@ func (e *Embedded) Close() error {
 	if e.listener != nil {
 		err = errors.Join(err, e.listener.Close())
 	}
+	e.dialing.Lock()
+	e.closed = true
+	e.dialing.Unlock()
 	e.server.Close()
 	e.serving.Wait()
 	return err
