@@ -47,7 +47,7 @@ func (k keys) beat() string     { return k.prefix() + "beat" }     // string "CO
 func (k keys) terms() string    { return k.prefix() + "terms" }    // JSON of Terms; there while Redis knows the run
 func (k keys) control() string  { return k.prefix() + "control" }  // what a person wants: Pause or Stop
 func (k keys) status() string   { return k.prefix() + "status" }   // JSON of what the owner says of the run
-func (k keys) handouts() string { return k.prefix() + "handouts" } // hash number → records, unclaimed
+func (k keys) handouts() string { return k.prefix() + "handouts" } // hash number → version, record numbers and requests, unclaimed
 func (k keys) claims() string   { return k.prefix() + "claims" }   // hash number → worker and record numbers
 func (k keys) results() string  { return k.prefix() + "results" }  // stream of batches of deliveries
 func (k keys) workers() string  { return k.prefix() + "workers" }  // hash worker → JSON of Beat
