@@ -54,6 +54,12 @@ func addSimulatorFlags(flags *pflag.FlagSet, o *simulator.Options, prefix string
 	flags.DurationVar(&o.Ramp, name("ramp"), o.Ramp,
 		"time in which the request limit grows from a tenth to its full height, as for an organization whose traffic grows suddenly; 0 is off")
 
+	flags.Var(&o.LimitHeaders, name("limit-headers"),
+		"what answers tell of the limits: all (the service's anthropic-ratelimit headers; default), none (retry-after alone, as most "+
+			"gateways and self-hosted servers), silent (not even that), jump (another account's from answer to answer), nonsense (values that cannot be)")
+	flags.IntVar(&o.Parallel, name("parallel"), o.Parallel,
+		"calls that are worked on at once, the others queue, as at a self-hosted server; 0 is any number")
+
 	flags.Var(&o.Errors, name("errors"),
 		"share of calls that fail, by kind, as 529=1%,500=0.5%,reset=0.1%; drawn for each call, so that a retry can succeed; "+
 			"kinds: any status from 400 to 599, reset (connection broken), cut (half an answer), empty, html, error200 (an error with status 200)")

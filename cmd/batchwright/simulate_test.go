@@ -72,6 +72,7 @@ func TestSimulatorFlags(t *testing.T) {
 	err := flags.Parse([]string{
 		"--sim-latency=800ms", "--sim-latency-sigma=0.6", "--sim-token-time=10ms", "--sim-slow=2%", "--sim-slow-factor=20", "--sim-hang=0.1%",
 		"--sim-requests-per-minute=1", "--sim-input-tokens-per-minute=2", "--sim-output-tokens-per-minute=3", "--sim-burst=1m", "--sim-ramp=5m",
+		"--sim-limit-headers=jump", "--sim-parallel=6",
 		"--sim-errors=529=1%", "--sim-deterministic=500=0.1%", "--sim-outage=30s@2m", "--sim-spend-cap=7", "--sim-spend-cap-status=400",
 		"--sim-refuse=3%", "--sim-truncate=4%", "--sim-answer-tokens=9", "--sim-key=k", "--sim-any-model", "--sim-seed=5",
 	})
@@ -81,6 +82,7 @@ func TestSimulatorFlags(t *testing.T) {
 	want := simulator.Options{
 		Latency: 800 * time.Millisecond, LatencySigma: 0.6, TokenTime: 10 * time.Millisecond, Slow: 0.02, SlowFactor: 20, Hang: 0.001,
 		RequestsPerMinute: 1, InputTokensPerMinute: 2, OutputTokensPerMinute: 3, Burst: time.Minute, Ramp: 5 * time.Minute,
+		LimitHeaders: simulator.LimitHeadersJump, Parallel: 6,
 		Errors: simulator.Faults{{Kind: "529", Share: 0.01}}, Deterministic: simulator.Faults{{Kind: "500", Share: 0.001}},
 		Outages:  simulator.Outages{{After: 2 * time.Minute, For: 30 * time.Second, Kind: "529"}},
 		SpendCap: 7, SpendCapStatus: 400, Refuse: 0.03, Truncate: 0.04, AnswerTokens: 9, Key: "k", AnyModel: true, Seed: 5,

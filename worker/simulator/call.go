@@ -26,6 +26,8 @@ type call struct {
 	w     http.ResponseWriter
 	r     *http.Request
 	start time.Time
+	// begun is when the work on it began: its start, unless it had to queue.
+	begun time.Time
 	id    string
 	draws draw
 	// counted is set for POST /v1/messages: only those stand in Stats.
@@ -106,6 +108,8 @@ func (c *call) messages() {
 		c.fault(kind, req, a)
 		return
 	}
+	c.queue()
+	defer c.leave()
 	if !c.wait(c.latency(req, a)) {
 		c.abandon()
 	}
@@ -197,7 +201,28 @@ func (c *call) admit(u usage, now time.Time) *problem {
 	return nil
 }
 
-// latency draws how long the call takes from its start until its answer, or its stream, begins; less than 0 is forever.
+// queue waits, in the order of arrival, until the server has room to work on the call.
+func (c *call) queue() {
+	c.begun = c.start
+	if c.s.working == nil {
+		return
+	}
+	select { // the runtime serves those who wait for room in a channel in their order
+	case c.s.working <- struct{}{}:
+		c.begun = time.Now()
+	case <-c.r.Context().Done():
+		c.abandon()
+	}
+}
+
+// leave makes room for the next call.
+func (c *call) leave() {
+	if c.s.working != nil {
+		<-c.s.working
+	}
+}
+
+// latency draws how long the call takes from when the work on it begins until its answer, or its stream, begins; less than 0 is forever.
 func (c *call) latency(req *request, a *answer) time.Duration {
 	o := &c.s.options
 	d := float64(o.Latency)
@@ -220,13 +245,13 @@ func (c *call) latency(req *request, a *answer) time.Duration {
 	return time.Duration(min(d, float64(math.MaxInt64/2)))
 }
 
-// wait waits until the call is this old, and reports whether its client is still there.
+// wait waits until the call has been worked on for so long, and reports whether its client is still there.
 func (c *call) wait(age time.Duration) bool {
 	if age < 0 {
 		<-c.r.Context().Done()
 		return false
 	}
-	left := time.Until(c.start.Add(age))
+	left := time.Until(c.begun.Add(age))
 	if age == 0 || left <= 0 {
 		return true
 	}

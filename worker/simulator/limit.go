@@ -1,8 +1,6 @@
 package simulator
 
 import (
-	"math"
-	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -17,13 +15,22 @@ type bucket struct {
 	at        time.Time
 }
 
+// newBucket returns a full one, or nil for no limit.
 func newBucket(perMinute int64, burst time.Duration, now time.Time) *bucket {
-	if perMinute == 0 {
+	if perMinute <= 0 {
 		return nil
 	}
-	rate := float64(perMinute) / 60
-	capacity := max(rate*burst.Seconds(), 1)
-	return &bucket{perMinute: perMinute, rate: rate, capacity: capacity, level: capacity, at: now}
+	b := &bucket{at: now}
+	b.set(perMinute, burst)
+	b.level = b.capacity
+	return b
+}
+
+// set changes the limit. What the bucket holds stays, as far as there is room, and so does a debt.
+func (b *bucket) set(perMinute int64, burst time.Duration) {
+	b.perMinute, b.rate = perMinute, float64(perMinute)/60
+	b.capacity = max(b.rate*burst.Seconds(), 1)
+	b.level = min(b.level, b.capacity)
 }
 
 func (b *bucket) refill(now time.Time) {
@@ -52,11 +59,20 @@ type refusal struct {
 	wait  time.Duration
 }
 
-// limiter holds the service's limits; a nil bucket is no limit.
+// limiter holds the service's limits, and what it has let through; a nil bucket is no limit.
 type limiter struct {
+	burst time.Duration
+
 	mu                      sync.Mutex
 	requests, input, output *bucket
 	ramp                    *ramp
+	passed                  passed
+}
+
+// passed is what a limiter has let through, whether or not a bucket was charged for it.
+type passed struct {
+	admitted, refused int64 // calls
+	input, output     int64 // tokens
 }
 
 func newLimiter(o *Options, now time.Time) *limiter {
@@ -65,12 +81,10 @@ func newLimiter(o *Options, now time.Time) *limiter {
 		burst = 10 * time.Second
 	}
 	l := &limiter{
+		burst:    burst,
 		requests: newBucket(o.RequestsPerMinute, burst, now),
 		input:    newBucket(o.InputTokensPerMinute, burst, now),
 		output:   newBucket(o.OutputTokensPerMinute, burst, now),
-	}
-	if l.requests == nil && l.input == nil && l.output == nil {
-		return nil
 	}
 	if o.Ramp > 0 && l.requests != nil {
 		l.ramp = &ramp{length: o.Ramp, full: l.requests.rate}
@@ -78,15 +92,52 @@ func newLimiter(o *Options, now time.Time) *limiter {
 	return l
 }
 
+// set changes the limits; one that is new begins with a full bucket.
+func (l *limiter) set(now time.Time, requests, input, output int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, change := range []struct {
+		b         **bucket
+		perMinute int64
+	}{{&l.requests, requests}, {&l.input, input}, {&l.output, output}} {
+		if b := *change.b; b != nil && change.perMinute > 0 {
+			b.refill(now)
+			b.set(change.perMinute, l.burst)
+		} else {
+			*change.b = newBucket(change.perMinute, l.burst, now)
+		}
+	}
+	if l.ramp != nil && l.requests != nil {
+		l.ramp.full = l.requests.rate
+	}
+}
+
 // admit charges a call and its input, or says which limit refuses it; a refused call is charged nothing. Output is not
 // known yet: a call passes while that bucket is not empty, and produced takes it into debt.
 func (l *limiter) admit(now time.Time, input int) (refusal, bool) {
-	if l == nil {
-		return refusal{}, true
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ramp != nil {
+	if refused, ok := l.check(now, input); !ok {
+		l.passed.refused++
+		return refused, false
+	}
+	if l.requests != nil {
+		l.requests.level--
+		if l.ramp != nil {
+			l.ramp.level--
+		}
+	}
+	if l.input != nil {
+		l.input.level -= float64(input)
+	}
+	l.passed.admitted++
+	l.passed.input += int64(input)
+	return refusal{}, true
+}
+
+// check says whether a call may pass now, or which limit refuses it.
+func (l *limiter) check(now time.Time, input int) (refusal, bool) {
+	if l.ramp != nil && l.requests != nil {
 		if wait := l.ramp.wait(now); wait > 0 {
 			return refusal{"the acceleration limit", "ramp_limit_exceeded", wait}, false
 		}
@@ -108,74 +159,25 @@ func (l *limiter) admit(now time.Time, input int) (refusal, bool) {
 			return refusal{"the limit of " + strconv.FormatInt(ask.b.perMinute, 10) + " " + ask.name, "", wait}, false
 		}
 	}
-	if l.requests != nil {
-		l.requests.level--
-	}
-	if l.input != nil {
-		l.input.level -= float64(input)
-	}
-	if l.ramp != nil {
-		l.ramp.level--
-	}
 	return refusal{}, true
 }
 
 // produced charges output tokens.
 func (l *limiter) produced(now time.Time, tokens int) {
-	if l == nil || l.output == nil {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.output.refill(now)
-	l.output.level -= float64(tokens)
-}
-
-// writeHeaders sets the service's anthropic-ratelimit headers for the limits there are.
-func (l *limiter) writeHeaders(h http.Header, now time.Time) {
-	if l == nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, b := range []*bucket{l.requests, l.input, l.output} {
-		if b != nil {
-			b.refill(now)
-		}
-	}
-	if b := l.requests; b != nil {
-		h["Anthropic-Ratelimit-Requests-Limit"] = decimal(b.perMinute)
-		h["Anthropic-Ratelimit-Requests-Remaining"] = decimal(int64(max(b.level, 0)))
-		h["Anthropic-Ratelimit-Requests-Reset"] = b.reset(now)
-	}
-	if b := l.input; b != nil {
-		h["Anthropic-Ratelimit-Input-Tokens-Limit"] = decimal(b.perMinute)
-		h["Anthropic-Ratelimit-Input-Tokens-Remaining"] = decimal(b.thousands())
-		h["Anthropic-Ratelimit-Input-Tokens-Reset"] = b.reset(now)
-	}
-	if b := l.output; b != nil {
-		h["Anthropic-Ratelimit-Output-Tokens-Limit"] = decimal(b.perMinute)
-		h["Anthropic-Ratelimit-Output-Tokens-Remaining"] = decimal(b.thousands())
-		h["Anthropic-Ratelimit-Output-Tokens-Reset"] = b.reset(now)
-	}
-	if in, out := l.input, l.output; in != nil && out != nil {
-		h["Anthropic-Ratelimit-Tokens-Limit"] = decimal(in.perMinute + out.perMinute)
-		h["Anthropic-Ratelimit-Tokens-Remaining"] = decimal(in.thousands() + out.thousands())
-		later := in
-		if out.wait(out.capacity) > in.wait(in.capacity) {
-			later = out
-		}
-		h["Anthropic-Ratelimit-Tokens-Reset"] = later.reset(now)
+	l.passed.output += int64(tokens)
+	if l.output != nil {
+		l.output.refill(now)
+		l.output.level -= float64(tokens)
 	}
 }
 
-// thousands is what remains, rounded to the nearest thousand as the service does for tokens.
-func (b *bucket) thousands() int64 { return int64(math.Round(max(b.level, 0)/1000)) * 1000 }
-
-// reset is when the bucket will be full, in RFC 3339.
-func (b *bucket) reset(now time.Time) []string {
-	full := now.Add(b.wait(b.capacity) + time.Second - 1).Truncate(time.Second)
-	return []string{full.UTC().Format(time.RFC3339)}
+// sums returns what was let through so far.
+func (l *limiter) sums() passed {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.passed
 }
 
 func decimal(n int64) []string { return []string{strconv.FormatInt(n, 10)} }

@@ -145,3 +145,50 @@ func TestNoLimitsNoHeaders(t *testing.T) {
 		t.Errorf("admitted %t with headers %v", ok, h)
 	}
 }
+
+// A change keeps what a bucket holds and owes; only what has no room in a smaller one is gone.
+func TestLimitsChange(t *testing.T) {
+	t.Parallel()
+	l := newLimiter(&Options{RequestsPerMinute: 600, OutputTokensPerMinute: 6000, Burst: 10 * time.Second}, began)
+	l.admit(began, 0)
+	l.produced(began, 1500) // 500 in debt
+	l.set(began, 60, 600, 3000)
+	for name, bucket := range map[string]struct {
+		b           *bucket
+		level, rate float64
+	}{
+		"requests, more than there is room for": {l.requests, 10, 1},
+		"input, new":                            {l.input, 100, 10},
+		"output, in debt":                       {l.output, -500, 50},
+	} {
+		if bucket.b.level != bucket.level || bucket.b.rate != bucket.rate {
+			t.Errorf("%s: level %v and rate %v, want %v and %v", name, bucket.b.level, bucket.b.rate, bucket.level, bucket.rate)
+		}
+	}
+	// The time before a change counts at the rate of then.
+	l.set(began.Add(time.Second), 600, 0, 6000)
+	if l.requests.level != 10 || l.output.level != -450 || l.input != nil {
+		t.Errorf("restored: %+v, %+v, %+v", l.requests, l.input, l.output)
+	}
+	if _, ok := l.admit(began.Add(time.Second+4500*time.Millisecond), 1<<30); ok {
+		t.Error("admitted with an empty bucket of output")
+	}
+	if _, ok := l.admit(began.Add(time.Second+4510*time.Millisecond), 1<<30); !ok {
+		t.Error("refused although the debt is paid and the limit of input taken away")
+	}
+}
+
+func TestRampFollowsTheLimit(t *testing.T) {
+	t.Parallel()
+	l := newLimiter(&Options{RequestsPerMinute: 600, Ramp: time.Minute}, began)
+	l.set(began, 6000, 0, 0)
+	if l.ramp.full != 100 {
+		t.Errorf("grows to %v a second, want 100", l.ramp.full)
+	}
+	l.set(began, 0, 0, 0)
+	for range 1000 {
+		if refused, ok := l.admit(began, 0); !ok {
+			t.Fatalf("refused without a limit: %+v", refused)
+		}
+	}
+}

@@ -33,7 +33,12 @@ type Options struct {
 	// Ramp is the time in which the request limit grows from a tenth to all of itself, from the first call on;
 	// calls over it are answered 429 ramp_limit_exceeded. It needs RequestsPerMinute; 0 means none.
 	Ramp time.Duration
+	// LimitHeaders says what answers tell of the limits; empty means all that the service tells.
+	LimitHeaders LimitHeaders
 
+	// Parallel is how many calls are worked on at once; the others queue in their order, as at a self-hosted server: more
+	// calls make each take longer and no more answers. 0 means any number.
+	Parallel int
 	// Latency is the median time to the answer, or to the first event of a stream.
 	Latency time.Duration
 	// LatencySigma spreads the latency lognormally (0.5: one call in twenty takes over 2.3 times the median); 0 keeps it fixed.
@@ -65,7 +70,7 @@ type Options struct {
 // Validate says which option cannot be.
 func (o *Options) Validate() error {
 	switch {
-	case o.AnswerTokens < 0, o.RequestsPerMinute < 0, o.InputTokensPerMinute < 0, o.OutputTokensPerMinute < 0, o.SpendCap < 0:
+	case o.AnswerTokens < 0, o.RequestsPerMinute < 0, o.InputTokensPerMinute < 0, o.OutputTokensPerMinute < 0, o.SpendCap < 0, o.Parallel < 0:
 		return errors.New("a count or limit is negative: use 0 for none")
 	case o.Burst < 0, o.Ramp < 0, o.Latency < 0, o.TokenTime < 0:
 		return errors.New("a duration is negative: use 0 for none")
@@ -78,7 +83,7 @@ func (o *Options) Validate() error {
 	case o.SpendCapStatus != 0 && o.SpendCapStatus != 400 && o.SpendCapStatus != 429:
 		return fmt.Errorf("spend cap status %d: the service uses 429, or 400 for a limit that one has set oneself", o.SpendCapStatus)
 	}
-	return nil
+	return o.LimitHeaders.check()
 }
 
 // Share is a part of a whole, from 0 to 1. It is written as "2%" or "0.02", and is a flag value.

@@ -20,7 +20,7 @@ func (c *call) header(status int, contentType []string) {
 	h := c.w.Header()
 	h["Content-Type"] = contentType
 	if c.counted {
-		c.s.limiter.writeHeaders(h, time.Now())
+		c.limitHeaders(h, time.Now())
 		c.s.counters.byStatus[status].Add(1)
 	}
 	c.w.WriteHeader(status)
@@ -49,7 +49,7 @@ func (c *call) flush() {
 
 // fail answers with an error.
 func (c *call) fail(p *problem) {
-	if p.retryAfter > 0 {
+	if p.retryAfter > 0 && c.s.options.LimitHeaders != LimitHeadersSilent {
 		c.w.Header()["Retry-After"] = decimal(p.retryAfter)
 	}
 	c.document(p.status, p.appendError(nil, c.id))

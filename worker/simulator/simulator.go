@@ -2,7 +2,7 @@
 // for, and everything that calls the API is tested.
 //
 // It promises the service's contract as far as a batch job meets it: POST /v1/messages with validation, usage, prompt
-// caching and streams, /v1/messages/count_tokens, /v1/models, rate limits with the service's headers, and its error
+// caching and streams, /v1/messages/count_tokens, /v1/models, rate limits with the service's headers (or without), and its error
 // shapes; and on demand what goes wrong in practice: latency, slow and hung calls, errors, broken answers, outages,
 // refusals, truncation, a spend cap. Answers fit the request, have ids that begin with msg_sim, so that nobody takes
 // them for a model's, and depend on nothing but its body. All of it is one http.Handler, safe for concurrent use, that
@@ -25,7 +25,8 @@ import (
 type Simulator struct {
 	options  Options
 	start    time.Time
-	limiter  *limiter // nil: no limits
+	limiter  *limiter
+	working  chan struct{} // has one for each call worked on; nil: any number of them
 	cache    promptCache
 	schemas  schemaCache
 	counters counters
@@ -40,10 +41,20 @@ type Simulator struct {
 func New(options Options) *Simulator {
 	s := &Simulator{options: options, start: time.Now(), nonce: strings.ToLower(rand.Text()[:10])}
 	s.limiter = newLimiter(&options, s.start)
+	if options.Parallel > 0 {
+		s.working = make(chan struct{}, options.Parallel)
+	}
 	if options.Record {
 		s.counters.byDigest = map[jobs.Digest]int{}
 	}
 	return s
+}
+
+// SetLimits changes the limits of requests, input and output tokens per minute while calls go on, as an account's limits change;
+// 0 takes one away. What a bucket holds stays, as far as the new limit has room for it, and so does a debt; a limit that
+// was not there begins with a full bucket.
+func (s *Simulator) SetLimits(requests, input, output int64) {
+	s.limiter.set(time.Now(), requests, input, output)
 }
 
 // StatsPath is where a simulator serves its Stats as JSON, without a key.

@@ -26,7 +26,15 @@ type Stats struct {
 	CacheReadTokens  int64 `json:"cache_read_tokens"`
 	CacheWriteTokens int64 `json:"cache_write_tokens"`
 	OutputTokens     int64 `json:"output_tokens"`
-	// InFlight counts the calls being worked on now, and MaxInFlight the most there were at once.
+	// Admitted counts the calls that the limits let through, and Refused those that they answered 429. A difference of two
+	// Stats tells what was used of a limit in between.
+	Admitted int64 `json:"admitted"`
+	Refused  int64 `json:"refused"`
+	// ChargedInputTokens and ChargedOutputTokens are what the limits count: input without reads from the cache when a call is
+	// admitted, output as it is produced, both also of calls that then fail.
+	ChargedInputTokens  int64 `json:"charged_input_tokens"`
+	ChargedOutputTokens int64 `json:"charged_output_tokens"`
+	// InFlight counts the open calls, queued ones included, and MaxInFlight the most there were at once.
 	InFlight    int64 `json:"in_flight"`
 	MaxInFlight int64 `json:"max_in_flight"`
 }
@@ -77,6 +85,7 @@ func (c *counters) message(digest jobs.Digest, u usage) {
 func (s *Simulator) Stats() Stats {
 	c := &s.counters
 	calls := c.calls.Load()
+	passed := s.limiter.sums()
 	stats := Stats{
 		Calls:            int64(calls), //nolint:gosec // a count of calls stays far below 2^63
 		ByStatus:         map[int]int64{},
@@ -88,8 +97,13 @@ func (s *Simulator) Stats() Stats {
 		CacheReadTokens:  c.cacheRead.Load(),
 		CacheWriteTokens: c.cacheWrite.Load(),
 		OutputTokens:     c.outTokens.Load(),
+		Admitted:         passed.admitted,
+		Refused:          passed.refused,
 		InFlight:         c.inFlight.Load(),
 		MaxInFlight:      c.maxInFlight.Load(),
+
+		ChargedInputTokens:  passed.input,
+		ChargedOutputTokens: passed.output,
 	}
 	for status := range c.byStatus {
 		if n := c.byStatus[status].Load(); n > 0 {
