@@ -11,10 +11,10 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint build bench chaos fuzz cover clean
+.PHONY: help test lint build bench bench-limits chaos fuzz cover clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: bin/testreport ## all tests with -race; ends with what was skipped and why
 	@[ -n "$(RACE)" ] || echo "note: no C compiler, so the tests run without the race detector; install gcc for it"
@@ -38,6 +38,9 @@ build: ## bin/batchwright, static, with the version from git
 
 bench: build ## speed and memory against the stated goals, as a table (about a quarter of an hour)
 	$(GO) run ./bench -binary bin/batchwright
+
+bench-limits: build ## use of limits that nobody names, and the peers, as tables (about an hour and a half; LIMITS='-scenario REGEXP' for a part)
+	$(GO) run ./bench limits -binary bin/batchwright $(LIMITS)
 
 chaos: ## a fleet through FAULTS faults on RECORDS records, by SEED, each for SECONDS at most; ends with the table of what was survived
 	CHAOS_RECORDS=$(RECORDS) CHAOS_FAULTS=$(FAULTS) CHAOS_SEED=$(or $(SEED),$(shell date +%s)) CHAOS_SECONDS=$(SECONDS) CHAOS_TRIES=10 \

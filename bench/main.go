@@ -3,6 +3,8 @@
 // the same work in the same minutes, and a ratio to the time that physics asks for. The API is the simulator, always
 // a process of its own, on the same machine. A goal that is missed is shown and is no error; a run that fails, or
 // that answers other than the bare loop, is one.
+//
+// Its command limits measures how a fleet uses limits that nobody names.
 package main
 
 import (
@@ -14,10 +16,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -42,6 +45,9 @@ var measurements = []struct {
 func run(ctx context.Context, args []string) error {
 	if len(args) == 4 && args[0] == "bare-loop" {
 		return bareLoop(ctx, args[1], args[2], args[3])
+	}
+	if len(args) > 0 && args[0] == "limits" {
+		return limits(ctx, args[1:])
 	}
 	names := make([]string, len(measurements))
 	for i := range measurements {

@@ -52,8 +52,8 @@ type Limits struct {
 	RequestsPerMinute     int64 `json:"requests_per_minute,omitempty"`
 	InputTokensPerMinute  int64 `json:"input_tokens_per_minute,omitempty"`
 	OutputTokensPerMinute int64 `json:"output_tokens_per_minute,omitempty"`
-	// Headroom is the share (0 to 1) of each limit left for other users of the key.
-	Headroom float64 `json:"headroom,omitempty"`
+	// Headroom is the share of each rate limit left for other users of the key.
+	Headroom Headroom `json:"headroom,omitzero"`
 	// Weight is the run's share of a worker beside other runs, in tokens: one of weight 2 gets twice those of one of
 	// weight 1. 0 means 1.
 	Weight float64 `json:"weight,omitempty"`

@@ -76,7 +76,7 @@ func checkPath(path []string) error {
 	}
 	full := joinPath(section, keys[0])
 	deepest := 1
-	if full == "columns.add" || slices.Contains(listKeys, full) {
+	if full == "columns.add" || full == "limits.headroom" || slices.Contains(listKeys, full) {
 		deepest = 2
 	}
 	if len(keys) > deepest {

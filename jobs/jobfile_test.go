@@ -60,7 +60,7 @@ func TestLoadFull(t *testing.T) {
 			RequestsPerMinute:     4000,
 			InputTokensPerMinute:  2_000_000,
 			OutputTokensPerMinute: 400_000,
-			Headroom:              0.2,
+			Headroom:              Headroom{Default: 0.2},
 			Weight:                2.5,
 			Budget:                25_500_000_000,
 			MaxFailed:             Tolerance{Share: 0.001},

@@ -137,7 +137,45 @@ func share(n *node) (float64, bool) {
 	return value, err == nil
 }
 
-func (d *decoder) headroom(n *node) float64 {
+// headroom reads a share, or shares by windows of the week.
+func (d *decoder) headroom(n *node) Headroom {
+	const key = "limits.headroom"
+	switch {
+	case n.given() && n.kind == listNode:
+		d.add(n.at, "%s must be a share of the limits such as 20%%, or shares by windows such as {default: 10%%, %s: 60%%}, not a list", key, windowExample)
+		return Headroom{}
+	case !n.given() || n.kind != mapNode:
+		return Headroom{Default: d.headroomShare(n, key)}
+	}
+	var h Headroom
+	for _, m := range n.members {
+		if m.key == "default" {
+			h.Default = d.headroomShare(m.value, key+".default")
+			continue
+		}
+		if !strings.Contains(m.key, ":") && nearest(m.key, []string{"default"}) != "" {
+			d.add(m.at, "%s: unknown key %s; did you mean default?", key, quoted(m.key))
+			continue
+		}
+		window, err := parseWindow(m.key)
+		if err != nil {
+			d.add(m.at, "%s %s: %s", key, quoted(m.key), err)
+			continue
+		}
+		if !m.value.given() {
+			d.add(m.value.at, "%s %s has no share; write one such as 20%%", key, quoted(m.key))
+			continue
+		}
+		h.Windows = append(h.Windows, HeadroomWindow{When: window, Share: d.headroomShare(m.value, key+" "+quoted(m.key))})
+	}
+	if len(h.Windows) > maxHeadroomWindows {
+		d.add(n.at, "%s has %d windows and may have %d; put days with the same hours into one, such as Mon,Wed-Fri", key, len(h.Windows), maxHeadroomWindows)
+	}
+	return h
+}
+
+// headroomShare reads a share that leaves something of the limits.
+func (d *decoder) headroomShare(n *node, key string) float64 {
 	if !n.given() || n.kind == brokenNode {
 		return 0
 	}
@@ -146,9 +184,9 @@ func (d *decoder) headroom(n *node) float64 {
 	case n.kind == numberNode && n.text == "0":
 		return 0
 	case !ok:
-		d.add(n.at, "limits.headroom must be a share of the limits such as 20%%, not %s", n.describe())
+		d.add(n.at, "%s must be a share of the limits such as 20%%, not %s", key, n.describe())
 	case value >= 1:
-		d.add(n.at, "limits.headroom must be under 100%%, or no call could start; it is %s", n.text)
+		d.add(n.at, "%s must be under 100%%, or no call could start; it is %s", key, n.text)
 	default:
 		return value
 	}

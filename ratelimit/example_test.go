@@ -1,30 +1,51 @@
 package ratelimit_test
 
 import (
-	"context"
 	"fmt"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/batchwright/batchwright/ratelimit"
 )
 
-func Example() {
-	limiter := ratelimit.New(ratelimit.Limits{Concurrency: 64, RequestsPerMinute: 4000, InputTokensPerMinute: 2_000_000})
-	var estimator ratelimit.Estimator
-
-	body := []byte(`{"model": "claude-haiku-4-5-20251001", "max_tokens": 200, "messages": []}`)
-	input, output := estimator.Estimate(len(body), 200)
-	permit, err := limiter.Admit(context.Background(), ratelimit.Cost{Requests: 1, Input: input, Output: output})
+func ExampleOpen() {
+	server, err := miniredis.Run()
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	// The call is made here, and answers with its usage.
-	permit.Settle(ratelimit.Cost{Requests: 1, Input: 31, Output: 17})
-	estimator.Learn(len(body), 31, 17)
+	defer server.Close()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer client.Close()
 
-	fmt.Println(limiter.State().InFlight)
-	fmt.Println(estimator.Estimate(len(body), 200))
-	// Output:
-	// 0
-	// 31 17
+	changed := make(chan struct{}, 1)
+	limiter := ratelimit.Open(ratelimit.Options{
+		Redis: client, Key: "limits:{my-key}", Worker: "worker-1",
+		Changed: func() {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		},
+	})
+	defer limiter.Close()
+
+	run := ratelimit.Run{ID: "my-run", Weight: 1}
+	estimate := ratelimit.Cost{Requests: 1, Input: 1000, Output: 200}
+	for {
+		permit, _, _ := limiter.TryAdmit(run, estimate, 1)
+		if permit == nil {
+			<-changed
+			continue
+		}
+		// The call is made here. What it used and what the service said is what the limiter learns from.
+		permit.Settle(ratelimit.Outcome{
+			Used: ratelimit.Cost{Requests: 1, Input: 950, Output: 40}, Answered: true, Latency: 800 * time.Millisecond,
+		})
+		break
+	}
+	fmt.Println(limiter.State().InFlight, "calls in flight")
+	// Output: 0 calls in flight
 }

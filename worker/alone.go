@@ -109,12 +109,12 @@ func (r *run) tryAlone(suspect *record) {
 	s := r.worker.schedule
 	cost := r.estimate(suspect)
 	// First the limits, then the gate: what its run must wait for must not keep others waiting.
-	permit, err := r.limiter.Admit(r.admitting, cost)
+	permits, err := r.await(r.admitting, suspect.limiter, cost)
 	if err != nil {
 		r.giveBack(suspect)
 		return
 	}
-	defer permit.Release() // it counts only when no call was made
+	defer permits.release() // it counts only when no call was made
 	if !r.mayCall() {
 		r.postpone(suspect)
 		return
@@ -142,7 +142,7 @@ func (r *run) tryAlone(suspect *record) {
 		r.giveBack(suspect)
 		return
 	}
-	c := s.begin(&call{record: suspect, lane: &r.lane, permit: permit, cost: cost}, time.Now())
+	c := s.begin(&call{record: suspect, lane: &r.lane, permits: permits, cost: cost}, time.Now())
 	s.mu.Unlock()
 	r.attempt(c)
 	s.end(c)

@@ -38,21 +38,27 @@ func (r *run) attempt(c *call) {
 	crashpoint.Reach("answered")
 	var usage jobs.Usage
 	var stopReason, model string
-	used := ratelimit.Cost{Requests: 1}
+	var used ratelimit.Cost // a call that is held back takes nothing of the limits
+	if reply.Kind != messages.RetryAfter {
+		used.Requests = 1
+	}
 	if reply.Kind == messages.Answered {
 		stopReason, model, usage, _ = jobs.ReadMessage(reply.Message)
 		used.Input, used.Output = usage.Input+usage.CacheWrite(), usage.Output
-		r.tokens.Learn(len(c.Body), used.Input, used.Output)
+		r.tokens.Learn(c.size.Text, c.size.Media, used.Input, used.Output)
 		c.used = used
 	}
-	c.permit.Settle(used)
-	r.conclude(c.record, &reply, stopReason, model, usage)
+	r.worker.meters.ended(&reply, usage, c.Calls > 1)
+	outcome := outcomeOf(&reply, used)
+	own := r.press(c.record, &reply, &outcome)
+	c.permits.settle(outcome)
+	r.conclude(c.record, &reply, own, stopReason, model, usage)
 }
 
 // broke fails a record whose handling panicked, alone: the process and all other records go on. What the panic says may
 // hold a prompt or an answer, so only what the runtime says of itself is told.
 func (r *run) broke(c *call, p any) {
-	c.permit.Settle(ratelimit.Cost{Requests: 1})
+	c.permits.settle(ratelimit.Outcome{Used: ratelimit.Cost{Requests: 1}})
 	what := fmt.Sprintf("panic of type %T", p)
 	if err, ok := p.(runtime.Error); ok {
 		what = err.Error()

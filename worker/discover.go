@@ -23,7 +23,7 @@ type passedOver struct {
 	why   string
 }
 
-// discover joins the runs that have a coordinator, and follows how many workers share each run's limits.
+// discover joins the runs that have a coordinator.
 func (w *Worker) discover(ctx context.Context) {
 	tick := time.NewTicker(discoverEvery)
 	defer tick.Stop()
@@ -34,9 +34,6 @@ func (w *Worker) discover(ctx context.Context) {
 			slog.WarnContext(ctx, "look for runs", slog.Any("error", err))
 		}
 		reachable = err == nil
-		for _, r := range w.serving() {
-			r.shareLimits()
-		}
 		select {
 		case <-ctx.Done():
 			return

@@ -167,17 +167,17 @@ func TestStartsWhenItMay(t *testing.T) {
 				}
 				return answered()
 			},
-			starts: []time.Duration{0, 66 * time.Second}, // a tenth more, that not all start at one moment
+			starts: []time.Duration{0, time.Minute},
 		},
 		"within a limit": {
 			limits: jobs.Limits{RequestsPerMinute: 100},
 			answer: func(int) messages.Reply { return answered() },
-			starts: []time.Duration{0, 200 * time.Millisecond},
+			starts: []time.Duration{0, 600 * time.Millisecond},
 		},
 		"within a low limit": {
 			limits: jobs.Limits{RequestsPerMinute: 7},
 			answer: func(int) messages.Reply { return answered() },
-			starts: []time.Duration{0, 8571429 * time.Microsecond, 17142858 * time.Microsecond},
+			starts: []time.Duration{0, 8572 * time.Millisecond, 17144 * time.Millisecond}, // to the millisecond
 		},
 		"when the slots hang": {
 			answer: func(int) messages.Reply { return answered() },

@@ -3,11 +3,15 @@ package worker
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/batchwright/batchwright/jobs"
 	"github.com/batchwright/batchwright/jobs/courier"
@@ -236,8 +240,29 @@ func (f *redisFake) session(r *runFake, joins int) *sessionFake {
 // serveFakes starts a worker for the runs of a fake source, inside a synctest bubble.
 func serveFakes(t *testing.T, slots int) *redisFake {
 	t.Helper()
+	return serveFakesOn(t, slots, limitsRedis(t))
+}
+
+// limitsRedis starts a Redis for the limits, inside a synctest bubble.
+func limitsRedis(t *testing.T) func() redis.UniversalClient {
+	t.Helper()
+	server := miniredis.NewMiniRedis()
+	t.Cleanup(server.Close)
+	return func() redis.UniversalClient {
+		client := redis.NewClient(&redis.Options{
+			Addr: "127.0.0.1:6379", DisableIdentity: true, Protocol: 2,
+			Dialer: func(context.Context, string, string) (net.Conn, error) { return server.Dial() },
+		})
+		t.Cleanup(func() { client.Close() })
+		return client
+	}
+}
+
+// serveFakesOn is serveFakes beside other workers that share limits with this one.
+func serveFakesOn(t *testing.T, slots int, limits func() redis.UniversalClient) *redisFake {
+	t.Helper()
 	f := &redisFake{t: t, all: make(map[string]*runFake)}
-	w, err := startFrom(t.Context(), f, Options{Slots: slots, Caller: func(terms courier.Terms) (Caller, error) {
+	w, err := startFrom(t.Context(), f, limits(), Options{Slots: slots, Caller: func(terms courier.Terms) (Caller, error) {
 		for _, r := range f.all { // join holds the mutex
 			if r.terms.BaseURL == terms.BaseURL && r.api != nil {
 				return r.api, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/batchwright/batchwright/jobs"
 	"github.com/batchwright/batchwright/jobs/courier"
-	"github.com/batchwright/batchwright/ratelimit"
 	"github.com/batchwright/batchwright/worker/messages"
 )
 
@@ -335,32 +335,43 @@ func TestTellsThatCallsBegin(t *testing.T) {
 	})
 }
 
-// Workers divide a run's limits, also while they come and go.
+// Workers share a job's own limits, whoever of them comes and goes.
 func TestLimitsAreShared(t *testing.T) {
 	t.Parallel()
-	limits := jobs.Limits{Concurrency: 10, RequestsPerMinute: 100, InputTokensPerMinute: 1000, Headroom: 0.2}
-	for workers, want := range map[int]ratelimit.Limits{
-		1:   {Concurrency: 10, RequestsPerMinute: 100, InputTokensPerMinute: 1000, Headroom: 0.2},
-		3:   {Concurrency: 3, RequestsPerMinute: 33, InputTokensPerMinute: 333, Headroom: 0.2},
-		500: {Concurrency: 1, RequestsPerMinute: 1, InputTokensPerMinute: 2, Headroom: 0.2},
-	} {
-		if diff := cmp.Diff(want, share(limits, workers)); diff != "" {
-			t.Errorf("of %d workers (-want +got):\n%s", workers, diff)
-		}
-	}
 	synctest.Test(t, func(t *testing.T) {
-		f := serveFakes(t, 64)
-		r := f.announce("r", jobs.Limits{Concurrency: 12}, taking(time.Second))
-		s := f.session(r, 1)
-		s.keepBusy(10)
-		for _, workers := range []int{1, 3, 40, 2} {
-			s.workers.Store(int64(workers))
-			time.Sleep(5*time.Second + time.Second/2)
-			if got, want := f.worker.Stats().InFlight, max(1, 12/workers); got != want {
-				t.Errorf("%d calls in flight of one of %d workers, want %d", got, workers, want)
+		limits := limitsRedis(t)
+		var fleet []*redisFake
+		var now, peak atomic.Int64
+		shared := &api{answer: func(string) messages.Reply {
+			n := now.Add(1)
+			defer now.Add(-1)
+			peak.Store(max(peak.Load(), n))
+			time.Sleep(time.Second)
+			return answered()
+		}}
+		most := func() int64 {
+			peak.Store(0)
+			time.Sleep(5 * time.Second)
+			return peak.Load()
+		}
+		for range 3 {
+			f := serveFakesOn(t, 64, limits)
+			f.session(f.announce("r", jobs.Limits{Concurrency: 12}, shared), 1).keepBusy(10)
+			fleet = append(fleet, f)
+			time.Sleep(5 * time.Second)
+			if n := most(); n != 12 {
+				t.Errorf("%d calls in flight of %d workers, want 12", n, len(fleet))
 			}
 		}
-		f.worker.Drain(t.Context())
+		for len(fleet) > 1 {
+			fleet[0].worker.Drain(t.Context())
+			fleet = fleet[1:]
+			time.Sleep(5 * time.Second)
+			if n := most(); n != 12 {
+				t.Errorf("%d calls in flight of the %d workers left, want 12", n, len(fleet))
+			}
+		}
+		fleet[0].worker.Drain(t.Context())
 	})
 }
 
@@ -391,22 +402,45 @@ func TestHungCallsAreBounded(t *testing.T) {
 	})
 }
 
-// What a worker says of itself goes with each renewal.
+// What a worker says of itself goes with each renewal. Calls that wait for nothing but a slot do not wait; those that wait
+// for as many as the API is known to bear do.
 func TestReports(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := serveFakes(t, 4)
-		r := f.announce("r", jobs.Limits{}, taking(time.Minute))
-		s := f.session(r, 1)
+		a := taking(time.Minute)
+		s := f.session(f.announce("r", jobs.Limits{}, a), 1)
 		s.hand(false, requests(10)...)
 		time.Sleep(time.Second)
-		if diff := cmp.Diff(courier.Report{InFlight: 4}, s.options.Report()); diff != "" {
+		want := courier.Report{InFlight: 4, Limits: []courier.Limits{{Scope: "m", Account: a.Account(), Concurrency: 16, InFlight: 4}}}
+		if diff := cmp.Diff(want, s.options.Report()); diff != "" {
 			t.Errorf("at work (-want +got):\n%s", diff)
 		}
 		s.paused.Store(true)
-		if diff := cmp.Diff(courier.Report{InFlight: 4, Waiting: 6, Why: "paused"}, s.options.Report()); diff != "" {
+		want.Waiting, want.Why = 6, "paused"
+		if diff := cmp.Diff(want, s.options.Report()); diff != "" {
 			t.Errorf("paused (-want +got):\n%s", diff)
 		}
 		f.worker.Drain(t.Context())
 	})
+	for slots, want := range map[int]courier.Report{
+		16: {InFlight: 16},
+		64: {InFlight: 16, Waiting: 4, Why: "16 calls at once are as many as the API is known to bear", BoundBy: "concurrency"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := serveFakes(t, slots)
+			s := f.session(f.announce("r", jobs.Limits{}, taking(time.Minute)), 1)
+			s.hand(false, requests(20)...)
+			time.Sleep(time.Second)
+			got := s.options.Report()
+			if len(got.Limits) != 1 || got.Limits[0].BoundBy != want.BoundBy {
+				t.Errorf("with %d slots the limits are %+v", slots, got.Limits)
+			}
+			got.Limits = nil
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("with %d slots (-want +got):\n%s", slots, diff)
+			}
+			f.worker.Drain(t.Context())
+		})
+	}
 }

@@ -9,14 +9,15 @@ import (
 
 	"github.com/batchwright/batchwright/jobs"
 	"github.com/batchwright/batchwright/jobs/courier"
+	"github.com/batchwright/batchwright/ratelimit"
 	"github.com/batchwright/batchwright/worker/messages"
 )
 
 // maxRefusals is how often a rate limit must refuse a record while smaller ones pass before it fails as too_large.
 const maxRefusals = 10
 
-// conclude decides what becomes of a record after a call.
-func (r *run) conclude(rec *record, reply *messages.Reply, stopReason, model string, usage jobs.Usage) {
+// conclude decides what becomes of a record after a call. outsized says that a rate limit refused it for its size.
+func (r *run) conclude(rec *record, reply *messages.Reply, outsized bool, stopReason, model string, usage jobs.Usage) {
 	now := time.Now()
 	rec.latestStatus, rec.latestRequestID, rec.latestError = reply.Status, reply.RequestID, describe(reply)
 	rec.latestLatency = reply.Latency
@@ -41,7 +42,7 @@ func (r *run) conclude(rec *record, reply *messages.Reply, stopReason, model str
 	case messages.Retry:
 		r.failed(rec, now, reply.Wait)
 	case messages.RetryAfter:
-		r.heldBack(rec, now, reply)
+		r.heldBack(rec, now, reply, outsized)
 	case messages.Blocked:
 		r.refuse(reply)
 		r.giveBack(rec)
@@ -105,26 +106,43 @@ func (r *run) retry(rec *record, wait time.Duration) {
 	}
 }
 
-// heldBack decides over a record that a rate limit or an overload kept from being answered. That costs no attempt.
-func (r *run) heldBack(rec *record, now time.Time, reply *messages.Reply) {
-	if reply.Pressure == messages.Overloaded {
-		suspect := r.health.failed(now, gjson.GetBytes(rec.Body, "model").String())
-		rec.overloads++
-		wait := reply.Wait
-		if wait > 0 {
-			wait = stretched(wait, r.worker.random)
-			r.limiter.Hold(now.Add(reply.Wait), "the API is overloaded")
+// press tells the limits what a call that was held back means for all others: nobody calls before the API wants to be
+// called again. A request that a rate limit refuses although smaller ones pass is its own fault, and holds nobody: press
+// reports that.
+func (r *run) press(rec *record, reply *messages.Reply, outcome *ratelimit.Outcome) (outsized bool) {
+	switch reply.Pressure {
+	case messages.NoPressure:
+	case messages.Limited, messages.Ramping:
+		if !rec.lastRefusal.IsZero() && r.health.outsized(rec.lastRefusal, len(rec.Body)) {
+			outcome.Refused, outcome.Ramped = false, false
+			return true
 		}
-		if suspect {
+		outcome.Hold, outcome.Reason = reply.Wait, "rate limit (HTTP 429)"
+		if outcome.Hold == 0 {
+			// Nobody says how long: longer each time that the whole run is refused in a row.
+			outcome.Hold = max(100*time.Millisecond, backoff(int(r.refused.Add(1))/r.slots()+1, r.worker.random))
+		}
+	case messages.Overloaded:
+		outcome.Hold, outcome.Reason = reply.Wait, "the API is overloaded (HTTP 529)"
+	}
+	return false
+}
+
+// heldBack decides over a record that a rate limit or an overload kept from being answered. That costs no attempt.
+func (r *run) heldBack(rec *record, now time.Time, reply *messages.Reply, outsized bool) {
+	model := gjson.GetBytes(rec.Body, "model").String()
+	if reply.Pressure == messages.Overloaded {
+		rec.overloads++
+		if r.health.failed(now, model) {
 			r.probe()
 		}
-		r.retry(rec, max(wait, backoff(rec.overloads, r.worker.random)))
+		r.retry(rec, max(stretched(reply.Wait, r.worker.random), backoff(rec.overloads, r.worker.random)))
 		return
 	}
-	if !rec.lastRefusal.IsZero() && r.health.outsized(rec.lastRefusal, len(rec.Body)) {
+	rec.lastRefusal = now
+	if outsized {
 		rec.Refusals++
 	}
-	rec.lastRefusal = now
 	if rec.Refusals >= maxRefusals {
 		r.deliver(rec, &jobs.Result{
 			Status: jobs.Failed, Reason: jobs.ReasonTooLarge,
@@ -132,14 +150,12 @@ func (r *run) heldBack(rec *record, now time.Time, reply *messages.Reply) {
 		})
 		return
 	}
-	wait := stretched(reply.Wait, r.worker.random)
-	if wait == 0 {
-		// Nobody says how long: longer each time that the whole run is refused in a row.
-		wait = max(100*time.Millisecond, backoff(int(r.refused.Add(1))/r.slots()+1, r.worker.random))
-	}
-	r.limiter.Hold(now.Add(wait), "rate limit (HTTP 429)")
-	if r.health.refused(now, gjson.GetBytes(rec.Body, "model").String()) {
+	if r.health.refused(now, model) {
 		r.probe() // nothing else may be left that could pass in its place
+	}
+	if outsized {
+		r.retry(rec, max(stretched(reply.Wait, r.worker.random), min(backoff(rec.Refusals, r.worker.random), longWait)))
+		return
 	}
 	// The hold keeps it from being called; it goes first when that is over.
 	r.giveBack(r.worker.schedule.push(&r.lane, true, rec)...)

@@ -113,17 +113,19 @@ func (r *run) up() bool {
 	if err != nil {
 		return false // strings always encode
 	}
-	permit, err := r.limiter.Admit(r.admitting, ratelimit.Cost{Requests: 1, Input: 10, Output: 1})
+	cost := ratelimit.Cost{Requests: 1, Input: 10, Output: 1}
+	permits, err := r.await(r.admitting, r.limits.of(model), cost)
 	if err != nil {
 		return false
 	}
 	if !r.session.MayCall() { // the wait may have been long
-		permit.Release()
+		permits.release()
 		return false
 	}
 	r.made.Add(1)
 	reply := r.caller.Call(r.worker.calling, body)
-	permit.Settle(ratelimit.Cost{Requests: 1, Input: 10, Output: 1})
+	r.worker.meters.probed(&reply)
+	permits.settle(outcomeOf(&reply, cost))
 	now := time.Now()
 	switch {
 	case reply.Kind == messages.Blocked:

@@ -7,16 +7,20 @@ import (
 
 	"github.com/batchwright/batchwright/jobs"
 	"github.com/batchwright/batchwright/jobs/courier"
+	"github.com/batchwright/batchwright/ratelimit"
+	"github.com/batchwright/batchwright/worker/messages"
 )
 
 // record is a record on its way through this worker.
 type record struct {
 	jobs.Request
 	handout   courier.Number
-	lease     int       // of the worker when it claimed the record; what an earlier one left is given back
-	maxTokens int64     // of the request, for the estimate of what a call costs
-	alone     bool      // suspected of killing its worker: never in flight beside others
-	due       time.Time // when it may be tried next
+	lease     int                // of the worker when it claimed the record; what an earlier one left is given back
+	maxTokens int64              // of the request, for the estimate of what a call costs
+	size      messages.Size      // of the request, for the same
+	limiter   *ratelimit.Limiter // of its key and model
+	alone     bool               // suspected of killing its worker: never in flight beside others
+	due       time.Time          // when it may be tried next
 	// flight is its call in flight; nil as soon as it is decided what becomes of the record after it.
 	flight atomic.Pointer[call]
 
@@ -77,6 +81,9 @@ func (q *queue) head(now time.Time) *record {
 	}
 	return nil
 }
+
+// startable is how many records could be tried now, but for those that wait for their time.
+func (q *queue) startable() int { return len(q.again) + len(q.ready) }
 
 // pop takes what head returned for the same now.
 func (q *queue) pop(now time.Time) {

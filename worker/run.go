@@ -11,7 +11,6 @@ import (
 
 	"github.com/tidwall/gjson"
 
-	"github.com/batchwright/batchwright/jobs"
 	"github.com/batchwright/batchwright/jobs/courier"
 	"github.com/batchwright/batchwright/ratelimit"
 	"github.com/batchwright/batchwright/worker/messages"
@@ -29,7 +28,7 @@ type run struct {
 	session session
 	terms   courier.Terms
 	caller  Caller
-	limiter *ratelimit.Limiter
+	limits  *limits
 	tokens  ratelimit.Estimator
 	health  health
 
@@ -63,7 +62,7 @@ func (w *Worker) join(ctx context.Context, id string) error {
 	joined := make(chan struct{}) // the session is known
 	session, err := w.source.join(ctx, id, courier.SessionOptions{
 		Worker: w.name, Slots: w.options.Slots, Poll: w.options.Poll, Cipher: w.options.Cipher, Accept: r.accept,
-		Serve: func(h courier.HandOut) {
+		Serve: func(h courier.HandOut) { //nolint:contextcheck // a limiter that it opens lives until it is closed
 			<-joined
 			r.serve(h)
 		},
@@ -85,12 +84,12 @@ func (w *Worker) join(ctx context.Context, id string) error {
 		r.stopCalls()
 		if r.caller != nil {
 			r.caller.Close()
+			r.limits.close()
 		}
 		return fmt.Errorf("join run %s: %w", id, err)
 	}
 	r.session = session
 	w.schedule.open(&r.lane)
-	r.shareLimits()
 	w.mu.Lock()
 	w.runs[id] = r
 	w.mu.Unlock()
@@ -128,38 +127,10 @@ func (r *run) accept(terms courier.Terms) error {
 		return err //nolint:wrapcheck // it is shown as it is
 	}
 	r.terms, r.caller = terms, caller
-	r.limiter = ratelimit.New(share(terms.Limits, 1))
+	r.limits = newLimits(r.worker.scopes, r.id, caller.Account(), terms)
 	r.lane.run, r.lane.mayCall, r.lane.admit = r, r.mayCall, r.admit
-	r.lane.weight = 1
-	if terms.Limits.Weight > 0 { // what comes through Redis may be any number
-		r.lane.weight = min(max(terms.Limits.Weight, jobs.MinWeight), jobs.MaxWeight)
-	}
+	r.lane.weight = weightOf(terms)
 	return nil
-}
-
-// share is a worker's part of a run's limits when so many share them: together never more than the limits, but for
-// one call at once and one a minute that each may have.
-func share(limits jobs.Limits, workers int) ratelimit.Limits {
-	part := func(limit int64) int64 {
-		if limit == 0 {
-			return 0 // no limit
-		}
-		return max(1, limit/int64(workers))
-	}
-	return ratelimit.Limits{
-		Concurrency:           int(part(int64(limits.Concurrency))),
-		RequestsPerMinute:     part(limits.RequestsPerMinute),
-		InputTokensPerMinute:  part(limits.InputTokensPerMinute),
-		OutputTokensPerMinute: part(limits.OutputTokensPerMinute),
-		Headroom:              limits.Headroom,
-	}
-}
-
-// shareLimits takes this worker's part of the run's limits as workers come and go.
-func (r *run) shareLimits() {
-	limits := share(r.terms.Limits, r.session.Workers())
-	r.limiter.SetLimits(limits)
-	r.worker.schedule.limit(&r.lane, limits.Concurrency)
 }
 
 // end starts no more calls, gives back what has not begun, waits for the calls in flight, whose results a coordinator
@@ -178,6 +149,7 @@ func (r *run) end(grace context.Context) {
 	defer cancel()
 	r.session.Close(closing)
 	r.caller.Close()
+	r.limits.close()
 }
 
 // stop makes sure that no more calls start and gives back all records that are not in flight.
@@ -211,6 +183,8 @@ func (r *run) serve(h courier.HandOut) {
 		records[i] = &record{
 			Request: h.Requests[i], handout: h.Number, lease: h.Lease, alone: h.Alone,
 			maxTokens: gjson.GetBytes(h.Requests[i].Body, "max_tokens").Int(),
+			size:      messages.Measure(h.Requests[i].Body),
+			limiter:   r.limits.of(gjson.GetBytes(h.Requests[i].Body, "model").String()),
 		}
 	}
 	if h.Alone {
@@ -222,7 +196,7 @@ func (r *run) serve(h courier.HandOut) {
 
 // slots is how many calls of the run this worker can make at once.
 func (r *run) slots() int {
-	if most := r.limiter.State().Limits.Concurrency; most > 0 {
+	if most := r.terms.Limits.Concurrency; most > 0 {
 		return min(most, r.worker.schedule.slots)
 	}
 	return r.worker.schedule.slots
@@ -231,15 +205,8 @@ func (r *run) slots() int {
 // mayCall reports whether calls may start: the API is up, the worker's lease fresh and the run not paused.
 func (r *run) mayCall() bool { return r.health.up() == nil && r.session.MayCall() }
 
-// admit starts a call for a record as far as the run's limits go.
-func (r *run) admit(rec *record) (*ratelimit.Permit, ratelimit.Cost, time.Duration) {
-	cost := r.estimate(rec)
-	permit, _, wait := r.limiter.TryAdmit(cost)
-	return permit, cost, wait
-}
-
 func (r *run) estimate(rec *record) ratelimit.Cost {
-	input, output := r.tokens.Estimate(len(rec.Body), rec.maxTokens)
+	input, output := r.tokens.Estimate(rec.size.Text, rec.size.Media, rec.maxTokens)
 	return ratelimit.Cost{Requests: 1, Input: input, Output: output}
 }
 

@@ -13,6 +13,8 @@ const (
 	hungAfter = 30 * time.Second
 	// lookAgain is how often a run that may make no call at all (paused, cut off, in an outage) is looked at.
 	lookAgain = time.Second
+	// briefly is how long limits may hold a run that loses none of its share by it: slices of a limit come that often.
+	briefly = time.Second
 )
 
 // scheduler gives the slots of a worker to the records of all its runs. It promises that a slot is given to a record
@@ -45,15 +47,14 @@ type scheduler struct {
 // lane is one run's place in the scheduler, whose lock guards it.
 type lane struct {
 	weight float64
-	// mayCall reports whether the run may make calls at all; admit starts one, or says how long its limits forbid
-	// it (0: until a call of the run ends). Both are called under the scheduler's lock.
+	// mayCall reports whether the run may make calls at all; admit starts one of so many that could start, or says how
+	// long limits forbid it (0: until a call of the run ends or limits change). Both are called under the scheduler's lock.
 	mayCall func() bool
-	admit   func(*record) (*ratelimit.Permit, ratelimit.Cost, time.Duration)
+	admit   func(r *record, ready int) (*permits, ratelimit.Cost, time.Duration)
 	run     *run
 	calls   sync.WaitGroup // its calls in flight, and whatever else the end of the run must wait for
 
 	queue     queue
-	most      int           // calls of it at once, by its limits; 0 means no limit
 	space     sync.Cond     // a record was taken, or the lane closed
 	suspected chan struct{} // holds a token when a suspect was added
 	finish    float64       // finish tag of its latest call
@@ -61,6 +62,9 @@ type lane struct {
 	lease     int // records of earlier leases start no call any more
 	inFlight  int
 	hung      int
+	// heldSince is when it was first held since its latest call, and heldClock the virtual time then; zero when it was not.
+	heldSince time.Time
+	heldClock float64
 	held      bool      // nothing of it can start before heldUntil, or before something changes when that is zero
 	heldUntil time.Time // meaningful while held
 	closed    bool
@@ -70,7 +74,7 @@ type lane struct {
 type call struct {
 	*record
 	lane    *lane
-	permit  *ratelimit.Permit
+	permits *permits
 	cost    ratelimit.Cost // as estimated
 	used    ratelimit.Cost // as it turned out; zero when the API gave no answer
 	started time.Time
@@ -193,14 +197,14 @@ func (s *scheduler) changedLocked(l *lane) {
 	s.handOn(time.Now())
 }
 
-// limit bounds how many calls of a lane run at once; 0 means no limit.
-func (s *scheduler) limit(l *lane, most int) {
+// changedAll says that what lanes were held by may be over.
+func (s *scheduler) changedAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l.most != most {
-		l.most = most
-		s.changedLocked(l)
+	for _, l := range s.lanes {
+		l.held = false
 	}
+	s.handOn(time.Now())
 }
 
 // tend runs f in a goroutine that the end of the lane waits for; it does nothing when the lane is closed.
@@ -242,8 +246,11 @@ func (s *scheduler) take(now time.Time) *call {
 			return nil
 		}
 		r := l.queue.head(now)
-		permit, cost, wait := l.admit(r)
-		if permit == nil {
+		permits, cost, wait := l.admit(r, max(1, min(l.queue.startable(), s.slots-s.inFlight)))
+		if permits == nil {
+			if l.heldSince.IsZero() {
+				l.heldSince, l.heldClock = now, s.clock
+			}
 			l.held, l.heldUntil = true, time.Time{}
 			if wait > 0 {
 				l.heldUntil = now.Add(wait)
@@ -252,7 +259,7 @@ func (s *scheduler) take(now time.Time) *call {
 		}
 		l.queue.pop(now)
 		l.space.Signal()
-		return s.begin(&call{record: r, lane: l, permit: permit, cost: cost}, now)
+		return s.begin(&call{record: r, lane: l, permits: permits, cost: cost}, now)
 	}
 }
 
@@ -277,8 +284,6 @@ func (s *scheduler) startable(l *lane, now time.Time) bool {
 	switch {
 	case l.held && (l.heldUntil.IsZero() || now.Before(l.heldUntil)):
 		return false
-	case l.most > 0 && l.inFlight >= l.most:
-		return false
 	case s.inFlight-(s.hung-l.hung) >= s.slots: // what hangs of other runs takes no slot from this one
 		return false
 	case l.queue.head(now) == nil:
@@ -292,8 +297,13 @@ func (s *scheduler) startable(l *lane, now time.Time) bool {
 // begin books a call as in flight and charges its estimated tokens to the lane.
 func (s *scheduler) begin(c *call, now time.Time) *call {
 	l := c.lane
-	start := max(l.finish, s.clock)
-	s.clock, l.finish = start, start+tokens(c.cost)/l.weight
+	present := s.clock
+	if !l.heldSince.IsZero() && now.Sub(l.heldSince) < briefly {
+		present = l.heldClock
+	}
+	l.heldSince = time.Time{}
+	start := max(l.finish, present)
+	s.clock, l.finish = max(s.clock, start), start+tokens(c.cost)/l.weight
 	s.inFlight++
 	l.inFlight++
 	l.calls.Add(1)

@@ -12,7 +12,6 @@ import (
 type session interface {
 	MayCall() bool
 	Paused() bool
-	Workers() int
 	Over() <-chan struct{}
 	Tell(news courier.News)
 	Deliver(d courier.Delivery)

@@ -2,10 +2,10 @@ package worker
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/batchwright/batchwright/jobs/courier"
-	"github.com/batchwright/batchwright/ratelimit"
 )
 
 // failingAfter is how long no call must succeed before that is worth telling: single failures are everyday.
@@ -17,8 +17,11 @@ type Stats struct {
 	InFlight, Waiting int
 	// Calls counts the calls made so far, Retries those for a record that was called before.
 	Calls, Retries int64
-	// Why says what calls are waiting for; empty when they are not.
-	Why string
+	// Why says what calls are waiting for; empty when they are not. BoundBy names the limit in a word, one of
+	// courier.Bounds, when it is one.
+	Why, BoundBy string
+	// Limits are those that the calls keep, each once however many runs share it, the jobs' own first.
+	Limits []KeptLimits
 }
 
 // Stats sums up what the worker is doing at the moment. Why is that of the only run that is waiting for something, or
@@ -35,12 +38,14 @@ func (w *Worker) Stats() Stats {
 		total.Retries += s.Retries
 		if s.Why != "" {
 			held++
-			total.Why = s.Why
+			total.Why, total.BoundBy = s.Why, s.BoundBy
 		}
 	}
 	if held > 1 {
-		total.Why = fmt.Sprintf("%d runs are waiting", held)
+		total.Why, total.BoundBy = fmt.Sprintf("%d runs are waiting", held), ""
 	}
+	total.Limits = w.Limits()
+	inOrder(total.Limits)
 	return total
 }
 
@@ -56,7 +61,23 @@ func (w *Worker) Runs() map[string]Stats {
 // report is what the coordinator and people on other machines are told.
 func (r *run) report() courier.Report {
 	s := r.stats()
-	return courier.Report{InFlight: s.InFlight, Waiting: s.Waiting, Why: s.Why}
+	report := courier.Report{InFlight: s.InFlight, Waiting: s.Waiting, Why: s.Why, BoundBy: s.BoundBy}
+	answered := s.Calls > int64(s.InFlight)
+	for _, kept := range s.Limits {
+		report.Limits = append(report.Limits, r.told(kept, answered))
+	}
+	// A report has room for some scopes: the job's own and those that calls wait for go first.
+	rank := func(l courier.Limits) int {
+		switch {
+		case l.Own:
+			return 0
+		case l.BoundBy != "":
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(report.Limits, func(a, b courier.Limits) int { return rank(a) - rank(b) })
+	return report
 }
 
 func (r *run) stats() Stats {
@@ -64,14 +85,15 @@ func (r *run) stats() Stats {
 	schedule.mu.Lock()
 	ready := len(r.lane.queue.again) + len(r.lane.queue.ready)
 	waiting := len(r.lane.queue.waiting) + len(r.lane.queue.suspects)
-	inFlight := r.lane.inFlight
+	inFlight, full := r.lane.inFlight, schedule.inFlight >= schedule.slots
 	schedule.mu.Unlock()
 	r.parkedMu.Lock()
 	waiting += len(r.parked)
 	r.parkedMu.Unlock()
 	s := Stats{InFlight: inFlight, Waiting: waiting, Calls: r.made.Load(), Retries: r.retries.Load()}
 	out, failing, _ := r.health.since()
-	state := r.limiter.State()
+	s.Limits = r.kept(full)
+	why, bound := waitFor(s.Limits)
 	switch {
 	case r.session.Paused():
 		s.Why = "paused"
@@ -81,9 +103,9 @@ func (r *run) stats() Stats {
 		s.Waiting += ready
 	case !failing.IsZero() && time.Since(failing) >= failingAfter:
 		s.Why = fmt.Sprintf("the API has been failing since %s; trying again", failing.Local().Format(time.TimeOnly))
-	case ready+state.Waiting > 0 && state.Bound != ratelimit.BoundByNothing && state.Bound != ratelimit.BoundByConcurrency:
-		s.Why = state.Why()
-		s.Waiting += ready + state.Waiting
+	case ready > 0 && why != "":
+		s.Why, s.BoundBy = why, bound
+		s.Waiting += ready
 	}
 	return s
 }

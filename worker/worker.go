@@ -15,13 +15,17 @@ import (
 	"github.com/batchwright/batchwright/worker/messages"
 )
 
-// DefaultConcurrency is the number of calls at once when nobody names one.
-const DefaultConcurrency = 64
+// DefaultConcurrency is the number of calls at once when nobody names one. The limits of the API are to bind, and not
+// this: with 5 s a call it is 3,000 calls a minute.
+const DefaultConcurrency = 256
 
 // Caller makes calls of the Messages API for one run.
 type Caller interface {
 	// Call makes one call; it returns when the answer is whole or ctx is done.
 	Call(ctx context.Context, body []byte) messages.Reply
+	// Account names what shares rate limits beside the model: base URL and credential, as a fingerprint that tells
+	// neither.
+	Account() string
 	// Close drops the connections that no call is using, when the run is left.
 	Close()
 }
@@ -50,7 +54,9 @@ type Worker struct {
 	options  Options
 	source   source
 	schedule *scheduler
+	scopes   *scopes
 	random   func() float64
+	meters   meters
 
 	calling     context.Context // of every call; ended by Abort
 	abort       context.CancelFunc
@@ -69,10 +75,11 @@ type Worker struct {
 
 // Start serves runs until Drain or Abort. With Only it has joined the run when it returns.
 func Start(ctx context.Context, rdb redis.UniversalClient, options Options) (*Worker, error) {
-	return startFrom(ctx, onRedis{rdb}, options)
+	return startFrom(ctx, onRedis{rdb}, rdb, options)
 }
 
-func startFrom(ctx context.Context, from source, options Options) (*Worker, error) {
+// startFrom serves the runs of a source, and shares limits through a Redis.
+func startFrom(ctx context.Context, from source, rdb redis.UniversalClient, options Options) (*Worker, error) {
 	if options.Slots == 0 {
 		options.Slots = DefaultConcurrency
 	}
@@ -81,6 +88,7 @@ func startFrom(ctx context.Context, from source, options Options) (*Worker, erro
 		runs: make(map[string]*run), passed: make(map[string]passedOver),
 	}
 	w.schedule = newScheduler(options.Slots, func() { w.slots.Go(w.callAll) })
+	w.scopes = &scopes{rdb: rdb, worker: w.name, changed: w.schedule.changedAll, open: make(map[string]*scope)}
 	w.calling, w.abort = context.WithCancel(context.WithoutCancel(ctx))
 	w.discovering, w.stopJoining = context.WithCancel(w.calling)
 	if options.Only != "" {

@@ -36,6 +36,9 @@ func (a *api) Call(_ context.Context, body []byte) messages.Reply {
 	return a.answer(string(body))
 }
 
+// Account is another one for each API.
+func (a *api) Account() string { return fmt.Sprintf("%p", a) }
+
 func (*api) Close() {}
 
 // of lists the calls of requests that contain a text.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/batchwright/batchwright/jobs/courier"
 	"github.com/batchwright/batchwright/jobs/courier/redistest"
 	"github.com/batchwright/batchwright/worker/simulator"
 )
@@ -300,10 +301,12 @@ func (f *fleet) left() []string {
 	}
 	var left []string
 	for _, key := range keys {
-		if global[key] {
-			continue
+		if !ofNoRun(key) {
+			left = append(left, key)
 		}
-		left = append(left, key)
 	}
 	return left
 }
+
+// ofNoRun reports whether a key belongs to no run: it is global, or what is known of an account's limits.
+func ofNoRun(key string) bool { return global[key] || strings.HasPrefix(key, courier.ScopePrefix) }

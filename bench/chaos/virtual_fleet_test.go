@@ -199,7 +199,8 @@ func (w *virtualWorker) Call(ctx context.Context, body []byte) messages.Reply {
 	}
 }
 
-func (w *virtualWorker) Close() {}
+func (w *virtualWorker) Account() string { return "account" }
+func (w *virtualWorker) Close()          {}
 
 func (f *virtualFleet) errorf(format string, args ...any) {
 	f.wrong = append(f.wrong, fmt.Sprintf(format, args...))
@@ -230,7 +231,7 @@ func (f *virtualFleet) finish() {
 	}
 	left := f.redis.server.DB(0).Keys()
 	for _, key := range left {
-		if !global[key] {
+		if !ofNoRun(key) {
 			f.errorf("Redis still holds %s", key)
 		}
 	}

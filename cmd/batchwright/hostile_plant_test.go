@@ -111,7 +111,7 @@ func (h *hostile) plantTerms() {
 		"limits.requests_per_minute":      {"-1", "9223372036854775807"},
 		"limits.input_tokens_per_minute":  {"-9223372036854775808"},
 		"limits.output_tokens_per_minute": {"9223372036854775807"},
-		"limits.headroom":                 {"NaN"},
+		"limits.headroom":                 {"NaN", "1", `"20%"`, `{"windows":[{"when":"00:00-24:00 ../../etc/passwd","share":0.5}]}`, `{"windows":[` + strings.Repeat("{},", 1<<13) + "{}]}"},
 		"limits.weight":                   {"NaN", "Infinity", "1e999", "-1", "1e308", "-1e308", "5e-324"},
 		"version":                         {"-1", "99", `"3"`},
 		"epoch":                           {"-1", "4294967296"},

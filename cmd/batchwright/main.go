@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	_ "time/tzdata" // limits.headroom names time zones, which an image without files does not know
 
 	"github.com/spf13/cobra"
 )

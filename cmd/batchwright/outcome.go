@@ -19,23 +19,27 @@ func snapshotOf(p coordinator.Progress, w worker.Stats, absent string) snapshot 
 		Failed: p.Tally.Done() - p.Tally.Succeeded, Reused: p.Tally.Reused,
 		Calls: p.Before.Calls + w.Calls, Retries: p.Before.Retries + w.Retries, Repeats: p.Repeats,
 		Tokens: p.Tally.Usage, Cost: p.Tally.Cost, Priced: p.Tally.Unpriced == 0,
-		InFlight: w.InFlight, Waiting: w.Waiting, Why: w.Why, Elapsed: p.Elapsed,
+		InFlight: w.InFlight, Waiting: w.Waiting, Why: w.Why, BoundBy: w.BoundBy, Elapsed: p.Elapsed,
 	}
-	if p.Fleet.Workers > 1 || w == (worker.Stats{}) {
+	if p.Fleet.Workers > 1 || w.Calls == 0 && w.InFlight == 0 && w.Waiting == 0 {
 		// Workers elsewhere as well.
-		s.InFlight, s.Waiting, s.Why = p.Fleet.InFlight, p.Fleet.Waiting, p.Fleet.Why
+		s.InFlight, s.Waiting, s.Why, s.BoundBy = p.Fleet.InFlight, p.Fleet.Waiting, p.Fleet.Why, p.Fleet.BoundBy
 		s.Calls, s.Retries = p.Tally.Calls, p.Tally.Retries
 	}
 	if s.Why == pausedWhy {
 		s.Why = "" // the coordinator knows, and sooner
 	}
+	hindered := ""
 	switch {
 	case p.Trouble != "":
-		s.Why = p.Trouble
+		hindered = p.Trouble
 	case p.Paused:
-		s.Why = "paused; batchwright resume goes on"
+		hindered = "paused; batchwright resume goes on"
 	case !p.Fleet.Absent.IsZero() && time.Since(p.Fleet.Absent) > absentFor:
-		s.Why = absent
+		hindered = absent
+	}
+	if hindered != "" {
+		s.Why, s.BoundBy = hindered, ""
 	}
 	return s
 }

@@ -36,9 +36,10 @@ type snapshot struct {
 	// Cost is valid only when Priced.
 	Cost   jobs.Nanodollars
 	Priced bool
-	// InFlight counts calls that run; Waiting those that wait, for the reason Why (empty when none do).
+	// InFlight counts calls that run; Waiting those that wait, for the reason Why (empty when none do). BoundBy names the
+	// limit in a word, one of courier.Bounds, when it is one.
 	InFlight, Waiting int
-	Why               string
+	Why, BoundBy      string
 	// Elapsed is the time since this process took the run up.
 	Elapsed time.Duration
 }
@@ -142,6 +143,7 @@ func attributes(s snapshot, rate float64) []slog.Attr {
 	add(true, slog.Int("in_flight", s.InFlight))
 	add(s.Why != "", slog.Int("waiting", s.Waiting))
 	add(s.Why != "", slog.String("waiting_for", s.Why))
+	add(s.BoundBy != "", slog.String("bound_by", s.BoundBy))
 	add(s.Phase != "", slog.String("phase", s.Phase))
 	return attrs
 }

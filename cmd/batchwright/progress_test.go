@@ -126,7 +126,7 @@ var stages = []struct {
 		"waiting", snapshot{
 			Total: 1_000_000, TotalKnown: true, Done: 999_999, Succeeded: 999_000, Failed: 999, Retries: 1234, Priced: true, Cost: 1_234_567_890_123,
 			Tokens: jobs.Usage{Input: 123_456_789, Output: 9999, CacheRead: 1}, Waiting: 118,
-			Why: "held until 14:03:07: rate_limit_error\x1b[2J\nfrom the API", InFlight: 1,
+			Why: "held until 14:03:07: rate_limit_error\x1b[2J\nfrom the API", BoundBy: "hold", InFlight: 1,
 		}, 0.05,
 	},
 	{"wide characters", snapshot{Total: 3, TotalKnown: true, Done: 1, Why: strings.Repeat("制限", 60)}, 0},

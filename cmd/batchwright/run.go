@@ -33,6 +33,7 @@ type runFlags struct {
 	summaryFile, logFormat             string
 	waitLock                           time.Duration
 	simulator                          simulator.Options
+	metrics                            metricsServer
 }
 
 func newRunCommand() *cobra.Command {
@@ -46,12 +47,16 @@ where it stopped: answers that are on disk are never paid for again.
 Alone it is one process that needs nothing else. With --redis, or BATCHWRIGHT_REDIS set, it hands the work out to all
 workers on that Redis ("batchwright worker") and works itself as well, unless --no-worker is given.
 
+With --metrics it tells Prometheus how the run goes: records by status and reason, spend, what limits bind, latencies.
+docs/operations.md lists all of it, with alerts.
+
 Exit codes: 0 complete · 1 failed · 2 usage or job file · 3 complete, with more failed records than
 limits.max_failed · 4 blocked until a person acts · 5 another process runs this job · 6 the job changed since
 the run began · 7 out of limits.max_time · 130, 143 interrupted.`,
 		Example: `  batchwright run examples/classify/job.yaml --simulate
   batchwright run nightly.yaml --var date=2026-11-22
   batchwright run nightly.yaml --redis redis://queue:6379 --no-worker
+  batchwright run nightly.yaml --metrics 127.0.0.1:9090
   batchwright run reviews.jsonl -o out.jsonl --model claude-haiku-4-5-20251001 --prompt 'Is this positive? {{.text}}'`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := f.checkSimulatorFlags(c.Flags()); err != nil {
@@ -73,6 +78,7 @@ the run began · 7 out of limits.max_time · 130, 143 interrupted.`,
 	flags.BoolVar(&f.asJSON, "json", false, "print the summary as JSON on stdout")
 	flags.StringVar(&f.summaryFile, "summary", "", "write the summary as JSON to this file")
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of the log: text or json")
+	f.metrics.add(flags)
 	addRehearsalFlags(flags, &f.simulator)
 	return command
 }
@@ -84,6 +90,10 @@ func (f *runFlags) run(ctx context.Context, args []string, stdout io.Writer) err
 		return usageError(err)
 	}
 	slog.SetDefault(log)
+	if err := f.metrics.listen(ctx); err != nil {
+		return err
+	}
+	defer f.metrics.close(ctx)
 	if _, err := os.Stat(filepath.Dir(f.summaryFile)); err != nil { // hours later it would be too late to say so
 		return usageError(fmt.Errorf("--summary %s: %w", f.summaryFile, err))
 	}
@@ -130,6 +140,7 @@ func (f *runFlags) run(ctx context.Context, args []string, stdout io.Writer) err
 	if err != nil {
 		return err
 	}
+	f.metrics.also(runMetrics{run.Progress, job.Limits.Budget})
 	if run.Finished() {
 		defer run.Close() //nolint:errcheck // nothing was written
 		if p := run.Progress(); !exists(p.Output) {
@@ -172,12 +183,14 @@ func (f *runFlags) execute(ctx context.Context, run *coordinator.Run, calls *end
 	}
 	calling := local(nobody{})
 	if !f.noWorker {
-		calling, err = worker.Start(ctx, rdb, worker.Options{
+		w, err := worker.Start(ctx, rdb, worker.Options{
 			Only: run.ID(), Caller: calls.caller, Slots: calls.slots, Poll: pollOf(embedded), Cipher: cipher,
 		})
 		if err != nil {
 			return coordinator.Outcome{}, stopCause{}, err
 		}
+		calling = w
+		f.metrics.also(workerMetrics{w})
 	}
 	var cause stopCause
 	watching, done := make(chan struct{}), make(chan struct{})

@@ -116,6 +116,8 @@ type statusLine struct {
 	Weight    float64      `json:"weight"`
 	Encrypted bool         `json:"encrypted"`
 	Workers   []workerLine `json:"workers"`
+	// Limits are the job's own, and those of the key for each class of models.
+	Limits []limitsLine `json:"limits"`
 
 	run *foundRun
 }
@@ -136,7 +138,7 @@ func statusLineOf(run *foundRun, now time.Time) *statusLine {
 		Job: s.Job, RunID: run.id, Why: s.Trouble, Blocked: s.Blocked, Trouble: s.Trouble, Records: s.Total, Counted: s.Counted, Done: s.Done,
 		Failed: s.Done - s.Succeeded, Reasons: s.Failed, Rate: s.Rate, Cost: float64(s.Cost) / 1e9, Budget: float64(s.Budget) / 1e9, Repeats: s.Repeats,
 		Unknown: s.Unknown, Outstanding: s.Outstanding, Output: s.Output, API: terms.BaseURL, Weight: cmp.Or(terms.Limits.Weight, 1),
-		Encrypted: terms.Key != "", Workers: []workerLine{}, run: run,
+		Encrypted: terms.Key != "", Workers: []workerLine{}, Limits: limitsOf(run.view.Workers, now), run: run,
 	}
 	if !s.At.IsZero() {
 		line.Coordinator, line.Age = fmt.Sprintf("%s:%d", s.Host, s.PID), max(now.Sub(s.At).Seconds(), 0)

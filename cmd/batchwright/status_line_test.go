@@ -70,7 +70,9 @@ func TestStatusText(t *testing.T) {
 		Failed: map[jobs.Reason]int64{jobs.ReasonRefused: 10}, Cost: 1_500_000_000, Budget: 25_000_000_000, Output: "/out.jsonl", Priced: true, At: time.Now(), Outstanding: 320,
 	}}
 	run.view.Owned = true
-	run.view.Workers = map[string]courier.Beat{"host-4711": {Slots: 64, Report: courier.Report{InFlight: 60, Waiting: 5, Why: "rate limit"}}}
+	run.view.Workers = map[string]courier.Beat{"host-4711": {Slots: 64, Report: courier.Report{InFlight: 60, Waiting: 5, Why: "rate limit", Limits: []courier.Limits{
+		{Own: true, Concurrency: 64, InFlight: 60}, {Scope: "haiku-4-5", Rates: []courier.Rate{{Kind: "requests", Learned: 1000, Effective: 990, Used: 960}}, BoundBy: "requests"},
+	}}}}
 	var text strings.Builder
 	if err := statusLineOf(run, time.Now()).write(&text); err != nil {
 		t.Fatal(err)
@@ -83,11 +85,11 @@ func TestStatusText(t *testing.T) {
 // The progress of a run counts the calls of all workers, and says when there is none or a person paused it.
 func TestSnapshotOfFleet(t *testing.T) {
 	t.Parallel()
-	own := worker.Stats{Calls: 9, InFlight: 2, Why: "mine"}
+	own := worker.Stats{Calls: 9, InFlight: 2, Why: "mine", BoundBy: "input"}
 	type seen struct {
 		InFlight, Waiting int
 		Calls             int64
-		Why               string
+		Why, BoundBy      string
 	}
 	for name, test := range map[string]struct {
 		fleet   coordinator.Fleet
@@ -97,14 +99,14 @@ func TestSnapshotOfFleet(t *testing.T) {
 		worker  worker.Stats
 		want    seen
 	}{
-		"only this process":     {fleet: coordinator.Fleet{Workers: 1, InFlight: 1}, worker: own, want: seen{2, 0, 9, "mine"}},
-		"others as well":        {fleet: coordinator.Fleet{Workers: 3, InFlight: 40, Waiting: 7, Why: "held"}, worker: own, want: seen{40, 7, 55, "held"}},
-		"others alone":          {fleet: coordinator.Fleet{Workers: 1, InFlight: 40}, want: seen{40, 0, 55, ""}},
-		"none for a moment":     {absent: time.Nanosecond, want: seen{0, 0, 55, ""}},
-		"none for long":         {absent: absentFor + time.Second, want: seen{0, 0, 55, "start some"}},
-		"paused":                {fleet: coordinator.Fleet{Workers: 1}, paused: true, worker: own, want: seen{2, 0, 9, "paused; batchwright resume goes on"}},
-		"resumed a moment ago":  {fleet: coordinator.Fleet{Workers: 1}, worker: worker.Stats{Calls: 9, Why: "paused"}, want: seen{0, 0, 9, ""}},
-		"trouble is said first": {fleet: coordinator.Fleet{Workers: 1}, paused: true, trouble: "disk full", worker: own, want: seen{2, 0, 9, "disk full"}},
+		"only this process":     {fleet: coordinator.Fleet{Workers: 1, InFlight: 1}, worker: own, want: seen{2, 0, 9, "mine", "input"}},
+		"others as well":        {fleet: coordinator.Fleet{Workers: 3, InFlight: 40, Waiting: 7, Why: "held", BoundBy: "hold"}, worker: own, want: seen{40, 7, 55, "held", "hold"}},
+		"others alone":          {fleet: coordinator.Fleet{Workers: 1, InFlight: 40}, want: seen{40, 0, 55, "", ""}},
+		"none for a moment":     {absent: time.Nanosecond, want: seen{0, 0, 55, "", ""}},
+		"none for long":         {absent: absentFor + time.Second, want: seen{0, 0, 55, "start some", ""}},
+		"paused":                {fleet: coordinator.Fleet{Workers: 1}, paused: true, worker: own, want: seen{2, 0, 9, "paused; batchwright resume goes on", ""}},
+		"resumed a moment ago":  {fleet: coordinator.Fleet{Workers: 1}, worker: worker.Stats{Calls: 9, Why: "paused"}, want: seen{0, 0, 9, "", ""}},
+		"trouble is said first": {fleet: coordinator.Fleet{Workers: 1}, paused: true, trouble: "disk full", worker: own, want: seen{2, 0, 9, "disk full", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -114,7 +116,7 @@ func TestSnapshotOfFleet(t *testing.T) {
 			s := snapshotOf(coordinator.Progress{
 				Fleet: test.fleet, Paused: test.paused, Trouble: test.trouble, Tally: coordinator.Tally{Calls: 55},
 			}, test.worker, "start some")
-			if diff := cmp.Diff(test.want, seen{s.InFlight, s.Waiting, s.Calls, s.Why}); diff != "" {
+			if diff := cmp.Diff(test.want, seen{s.InFlight, s.Waiting, s.Calls, s.Why, s.BoundBy}); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

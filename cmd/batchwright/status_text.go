@@ -22,6 +22,12 @@ func (l *statusLine) write(w io.Writer) error {
 	b.WriteByte('\n')
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	row := func(label, value string) { _, _ = fmt.Fprintf(table, "  %s\t%s\n", label, value) } // a Builder takes all
+	rows := func(label string, values []string) {
+		for _, value := range values {
+			row(label, value)
+			label = ""
+		}
+	}
 	progress := formatCount(l.Done)
 	if l.Records > 0 {
 		progress += fmt.Sprintf(" of %s (%d%%)", formatCount(l.Records), percent(l.Done, l.Records))
@@ -48,18 +54,19 @@ func (l *statusLine) write(w io.Writer) error {
 		row("paid twice", fmt.Sprintf("%s, and at most %s that a kill left unknown", formatCount(l.Repeats), formatCount(l.Unknown)))
 	}
 	row("calls", fmt.Sprintf("%s in flight, of %s handed out", formatCount(int64(l.InFlight)), formatNumber(int64(l.Outstanding), "record")))
+	if len(l.Limits) > 0 || l.run.view.Owned {
+		rows("limits", limitsTexts(l.Limits))
+	}
 	if l.Coordinator == "" {
 		row("coordinator", "has said nothing yet")
 	} else {
 		row("coordinator", fmt.Sprintf("%s, heard %s ago", clean(l.Coordinator), formatTime(time.Duration(l.Age*1e9))))
 	}
-	for i, worker := range l.Workers {
-		label := ""
-		if i == 0 {
-			label = "workers"
-		}
-		row(label, worker.text())
+	workers := make([]string, len(l.Workers))
+	for i := range l.Workers {
+		workers[i] = l.Workers[i].text()
 	}
+	rows("workers", workers)
 	row("api", clean(l.API))
 	if l.Weight != 1 {
 		row("weight", strconv.FormatFloat(l.Weight, 'g', -1, 64))

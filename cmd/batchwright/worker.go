@@ -34,6 +34,7 @@ type workerFlags struct {
 	longest     time.Duration // timeout of a call of the runs that were joined
 	longestMu   sync.Mutex
 	secret      messages.Secret
+	metrics     metricsServer
 }
 
 func newWorkerCommand() *cobra.Command {
@@ -48,10 +49,14 @@ The credential is read from ANTHROPIC_API_KEY, or from the variable that --key-e
 variable with _FILE after its name names. It is sent only to https://api.anthropic.com, or to the addresses given with
 --base-url or ANTHROPIC_BASE_URL: never to one that came through Redis.
 
+With --metrics it tells Prometheus of calls, latencies, tokens and limits; docs/operations.md lists all of it, with alerts.
+It has no health check, on purpose: a worker that waits for Redis or the API is well, and restarting it mends nothing.
+
 SIGTERM or Ctrl-C: calls in flight are finished, for --grace at most, and all else is given back at once. A second
 signal ends the calls.`,
 		Example: `  export BATCHWRIGHT_REDIS=redis://queue:6379
   batchwright worker
+  batchwright worker --metrics :9090
   batchwright worker --concurrency 256 --base-url https://gateway.example/v1-proxy --key-env GATEWAY_KEY`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c.Context()) },
@@ -63,6 +68,7 @@ signal ends the calls.`,
 	flags.StringArrayVar(&f.baseURLs, "base-url", nil, "`URL` of an API that the credential may be sent to; repeatable")
 	flags.StringVar(&f.keyEnv, "key-env", "", "`VARIABLE` that holds the credential (default ANTHROPIC_API_KEY, then ANTHROPIC_AUTH_TOKEN)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "format of the log: text or json")
+	f.metrics.add(flags)
 	return command
 }
 
@@ -84,6 +90,10 @@ func (f *workerFlags) run(ctx context.Context) error {
 	if err := f.checkBaseURLs(); err != nil {
 		return usageError(err)
 	}
+	if err := f.metrics.listen(ctx); err != nil {
+		return err
+	}
+	defer f.metrics.close(ctx)
 	rdb, cipher, err := f.connect(ctx, os.Getenv, math.MaxInt64)
 	if err != nil {
 		return err
@@ -96,6 +106,7 @@ func (f *workerFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f.metrics.also(workerMetrics{w})
 	slog.InfoContext(ctx, "worker ready", slog.Int("concurrency", f.concurrency), slog.String("base_urls", strings.Join(f.baseURLs, " ")))
 	<-signals
 	grace := f.graceNow()

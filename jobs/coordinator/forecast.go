@@ -49,7 +49,7 @@ func (r *Run) Forecast() Forecast {
 		f.Input, f.Output = int64(left*float64(f.Input)), int64(left*float64(f.Output))
 		f.Cost = jobs.Nanodollars(left * float64(f.Cost))
 		f.Most = jobs.Nanodollars(left * float64(f.Most))
-		f.Time = time.Duration(left * float64(f.Time))
+		f.Time = shortest(r.job.Limits, f, time.Now())
 	}
 	return f
 }
@@ -92,12 +92,12 @@ func (in *Input) Forecast(job *jobs.Job, tries map[jobs.Digest]jobs.Result) Fore
 	scale := float64(f.Records) / float64(sampled)
 	f.Input, f.Output = int64(scale*float64(input)), int64(scale*float64(output))
 	f.Cost, f.Most = jobs.Nanodollars(scale*float64(cost)), jobs.Nanodollars(scale*float64(mostCost))
-	f.Time = in.shortest(job.Limits, f)
+	f.Time = shortest(job.Limits, f, time.Now())
 	return f
 }
 
-// shortest is the time that limits allow for a forecast.
-func (in *Input) shortest(limits jobs.Limits, f Forecast) time.Duration {
+// shortest is the time that limits allow for a forecast of what begins at from.
+func shortest(limits jobs.Limits, f Forecast, from time.Time) time.Duration {
 	var longest time.Duration
 	for _, bound := range []struct{ amount, perMinute int64 }{
 		{f.Records, limits.RequestsPerMinute},
@@ -105,10 +105,10 @@ func (in *Input) shortest(limits jobs.Limits, f Forecast) time.Duration {
 		{f.Output, limits.OutputTokensPerMinute},
 	} {
 		if bound.perMinute > 0 {
-			share := float64(bound.perMinute) * (1 - limits.Headroom)
-			longest = max(longest, time.Duration(float64(bound.amount)/share*float64(time.Minute)))
+			longest = max(longest, time.Duration(float64(bound.amount)/float64(bound.perMinute)*float64(time.Minute)))
 		}
 	}
+	longest = limits.Headroom.Stretch(from, longest)
 	if limits.Concurrency > 0 {
 		longest = max(longest, time.Duration(f.Records)*guessedCall/time.Duration(limits.Concurrency))
 	}

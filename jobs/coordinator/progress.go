@@ -18,8 +18,8 @@ type Progress struct {
 	Tally, Before Tally
 	// Repeats counts calls that were paid and not needed; Unknown bounds those that a kill kept from being counted.
 	Repeats, Unknown int64
-	// Outstanding counts the records handed out.
-	Outstanding int
+	// Outstanding counts the records handed out, of at most about Window at once.
+	Outstanding, Window int
 	// Trouble says what hinders the coordinator: its disk or its store; empty when nothing does.
 	Trouble string
 	Blocked string
@@ -36,9 +36,10 @@ type Progress struct {
 // Fleet is who works on a run, as their renewals of the last seconds say.
 type Fleet struct {
 	Workers int
-	// InFlight counts calls, Waiting records that wait for their time, a limit or the API, for the reason Why.
+	// InFlight counts calls, Waiting records that wait for their time, a limit or the API, for the reason Why. BoundBy is
+	// one of courier.Bounds when that is a limit.
 	InFlight, Waiting int
-	Why               string
+	Why, BoundBy      string
 	// Absent is since when there has been no worker; zero while there is one.
 	Absent time.Time
 }
@@ -49,7 +50,8 @@ func (r *Run) Progress() Progress {
 	defer r.mu.Unlock()
 	p := Progress{
 		Run: r.manifest.Run, Job: r.manifest.Job, Total: r.total.Load(), TotalKnown: r.totalKnown.Load(),
-		Tally: r.tally.copy(), Before: r.before.copy(), Repeats: r.repeats, Unknown: r.manifest.Unknown, Outstanding: len(r.outstanding),
+		Tally: r.tally.copy(), Before: r.before.copy(), Repeats: r.repeats, Unknown: r.manifest.Unknown,
+		Outstanding: len(r.outstanding), Window: r.window.maxRecords,
 		Trouble: r.hindrance(), Blocked: r.blocked, Elapsed: r.manifest.Elapsed, Output: r.manifest.Output, Paused: r.paused, Fleet: r.fleet,
 	}
 	if !r.started.IsZero() {

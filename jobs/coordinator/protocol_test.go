@@ -298,7 +298,8 @@ func (c slowCaller) Call(context.Context, []byte) messages.Reply {
 	}
 }
 
-func (slowCaller) Close() {}
+func (slowCaller) Account() string { return "account" }
+func (slowCaller) Close()          {}
 
 // G3: answers of calls that were in flight when a run was told to stop are kept, also when Redis is away meanwhile.
 func TestStopKeepsAnswers(t *testing.T) {

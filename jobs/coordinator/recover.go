@@ -126,7 +126,7 @@ func (r *Run) muster(ctx context.Context, s *courier.Survey, live []string) {
 		fleet.InFlight += beat.InFlight
 		fleet.Waiting += beat.Waiting
 		if beat.Why != "" {
-			fleet.Why = beat.Why
+			fleet.Why, fleet.BoundBy = beat.Why, beat.BoundBy
 		}
 		if beat.Refused != "" {
 			refusals++

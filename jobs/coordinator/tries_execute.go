@@ -214,6 +214,6 @@ func (t *Try) project() {
 	}
 	limits := t.options.Job.Limits
 	limits.Concurrency = 0 // what the answers took is better than what that assumes
-	f.Time = max(t.input.shortest(limits, f), time.Duration(scale*float64(t.latency))/time.Duration(max(t.options.Slots, 1)))
+	f.Time = max(shortest(limits, f, time.Now()), time.Duration(scale*float64(t.latency))/time.Duration(max(t.options.Slots, 1)))
 	t.outcome.Projected = f
 }

@@ -20,7 +20,7 @@ import (
 var ErrUnfit = errors.New("redis can't be used")
 
 // UserRights are the rules of an ACL user that is enough for runs.
-const UserRights = "~bw:* ~asynq:* &asynq:* +@all -@admin -@dangerous +info"
+const UserRights = "~bw:* ~asynq:* &asynq:* &bw:* +@all -@admin -@dangerous +info"
 
 // checkTimeout bounds a check, so that an address where nothing answers is reported in time.
 const checkTimeout = 15 * time.Second

@@ -52,6 +52,7 @@ func (k keys) claims() string   { return k.prefix() + "claims" }   // hash numbe
 func (k keys) results() string  { return k.prefix() + "results" }  // stream of batches of deliveries
 func (k keys) workers() string  { return k.prefix() + "workers" }  // hash worker → JSON of Beat
 func (k keys) asks() string     { return k.prefix() + "asks" }     // list of questions from other machines, TTL
+func (k keys) limits() string   { return k.prefix() + "limits" }   // state of the job's own limits, as package ratelimit keeps it
 func (k keys) queue() string    { return k.run }                   // Asynq queue of new work
 
 // answer is the list of the pieces of an answer to a question, with a TTL.
@@ -62,7 +63,7 @@ func (k keys) answer(id string) string { return k.prefix() + "answer:" + id }
 func (k keys) urgent() string { return k.run + "}again" }
 
 // own lists the run's keys that are not the queues' and not answers'.
-func (k keys) own() []string { return append(k.lasting(), k.owner(), k.asks()) }
+func (k keys) own() []string { return append(k.lasting(), k.owner(), k.asks(), k.limits()) }
 
 // lasting lists those of them that live as long as the run.
 func (k keys) lasting() []string {
@@ -70,6 +71,16 @@ func (k keys) lasting() []string {
 		k.epoch(), k.beat(), k.terms(), k.control(), k.status(), k.handouts(), k.claims(), k.results(), k.workers(),
 	}
 }
+
+// LimitsKey is where the workers of a run share the job's own limits.
+func LimitsKey(run string) string { return keys{run}.limits() }
+
+// ScopeKey is where all workers share the limits of an account and a class of models. It outlives runs: what was learned
+// of the limits is kept for some minutes.
+func ScopeKey(scope string) string { return ScopePrefix + "{" + scope + "}" }
+
+// ScopePrefix begins the keys of all scopes.
+const ScopePrefix = "bw:limit:"
 
 // Number identifies a hand-out and is never used again: the owner's epoch in the high 32 bits, a count below.
 type Number uint64

@@ -134,9 +134,10 @@ func (s *Session) reread(ctx context.Context, epoch string) {
 // coordinator now: the lease holds all the same.
 func (s *Session) renewOnce(ctx context.Context) error {
 	began := time.Now()
-	beat := Beat{Version: formatVersion, Host: s.host, PID: os.Getpid(), Slots: s.options.Slots, Started: s.start.UTC()}
+	beat := Beat{Version: formatVersion, Host: s.host, PID: os.Getpid(), Slots: s.options.Slots, Started: s.start.UTC(), At: began.UTC()}
 	if s.options.Report != nil {
 		beat.Report = s.options.Report()
+		beat.restrain(began) // of the limits some came through Redis; what is no number can't be said at all
 	}
 	s.mu.Lock()
 	s.count++

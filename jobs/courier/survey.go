@@ -16,8 +16,11 @@ import (
 type Report struct {
 	InFlight int `json:"in_flight"` // calls
 	Waiting  int `json:"waiting"`   // records that wait for their time, a limit or the API
-	// Why says what calls are waiting for; empty when they are not.
-	Why string `json:"why,omitempty"`
+	// Why says what calls are waiting for; empty when they are not. BoundBy is one of Bounds when that is a limit.
+	Why     string `json:"why,omitempty"`
+	BoundBy string `json:"bound_by,omitempty"`
+	// Limits are those that the calls keep, the job's own first; of more scopes than a screen holds only some are there.
+	Limits []Limits `json:"limits,omitempty"`
 }
 
 // Beat is what a worker renews every 3 s for a run that it serves.
@@ -33,8 +36,9 @@ type Beat struct {
 	Held []Number `json:"held,omitempty"`
 	// Refused says why the worker can't make the run's calls; empty while it can.
 	Refused string `json:"refused,omitempty"`
-	// Started is when the worker joined the run.
+	// Started is when the worker joined the run, At when it said all this, by its own clock.
 	Started time.Time `json:"started"`
+	At      time.Time `json:"at,omitzero"`
 }
 
 // Survey is what Redis holds of a run's hand-outs at one moment.
@@ -104,10 +108,12 @@ func survey(ctx context.Context, rdb redis.UniversalClient, k keys) (s Survey, o
 	if err != nil {
 		return s, "", fmt.Errorf("survey hand-outs: %w", err)
 	}
+	now := time.Now()
 	s.Workers = make(map[string]Beat, len(workers.Val()))
 	for worker, text := range workers.Val() {
 		var beat Beat
 		if err := json.Unmarshal([]byte(text), &beat); err == nil && beat.Version == formatVersion {
+			beat.restrain(now)
 			s.Workers[worker] = beat
 		}
 	}

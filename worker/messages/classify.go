@@ -98,8 +98,9 @@ func decide(v *Verdict, status int, e apiError, h http.Header) {
 	switch {
 	case status == http.StatusTooManyRequests:
 		v.Kind, v.Pressure = RetryAfter, Limited
+		v.Limit = limitNamed(e.message)
 		if e.code == "ramp_limit_exceeded" {
-			v.Pressure = Ramping
+			v.Pressure, v.Limit = Ramping, LimitUnknown
 		}
 		return
 	case status == statusOverloaded:

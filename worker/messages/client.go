@@ -55,6 +55,7 @@ type Client struct {
 	timeout   time.Duration
 	stream    bool
 	secret    Secret
+	account   string
 }
 
 // New checks the options and returns a client. It opens no connection.
@@ -81,7 +82,7 @@ func New(o Options) (*Client, error) {
 	if len(o.Beta) > 0 {
 		options = append(options, option.WithHeader("Anthropic-Beta", strings.Join(o.Beta, ",")))
 	}
-	return &Client{anthropic.NewClient(options...), transport, o.Timeout, o.Stream, o.Secret}, nil
+	return &Client{anthropic.NewClient(options...), transport, o.Timeout, o.Stream, o.Secret, accountOf(o.BaseURL, o.Secret)}, nil
 }
 
 func withDefaults(o Options) Options {

@@ -63,3 +63,32 @@ func parseCount(text string) (int64, bool) {
 	}
 	return n, true
 }
+
+// Limit is which of an account's limits refused a call.
+type Limit int
+
+// The limits that a refusal may name.
+const (
+	LimitUnknown Limit = iota
+	LimitRequests
+	LimitInput
+	LimitOutput
+	LimitTokens
+)
+
+// limitNamed reads from the text of a 429 which limit it was. The wording is not promised, so it is only a hint; where it
+// says nothing, headers do, or nothing does.
+func limitNamed(message string) Limit {
+	text := strings.ToLower(message)
+	for _, named := range []struct {
+		words string
+		limit Limit
+	}{
+		{"input token", LimitInput}, {"output token", LimitOutput}, {"tokens per minute", LimitTokens}, {"request", LimitRequests},
+	} {
+		if strings.Contains(text, named.words) {
+			return named.limit
+		}
+	}
+	return LimitUnknown
+}

@@ -102,6 +102,8 @@ type Verdict struct {
 	Wait time.Duration
 	// Pressure is set when Kind is RetryAfter.
 	Pressure Pressure
+	// Limit is which limit refused the call, as far as its text says; set when Pressure is Limited.
+	Limit Limit
 	// Reason is why the record failed; set when Kind is Rejected.
 	Reason jobs.Reason
 	// Remedy tells a person in one sentence what to do; set when Kind is Blocked.
