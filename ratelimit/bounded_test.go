@@ -38,4 +38,3 @@ func TestBoundedParallelismIsFound(t *testing.T) {
 		})
 	}
 }
-

@@ -28,4 +28,3 @@ func TestLargerThanTheBucket(t *testing.T) {
 		}
 	})
 }
-
