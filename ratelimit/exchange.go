@@ -43,6 +43,8 @@ type ask struct {
 	Done     counts  `json:"done"`
 	Reported counts  `json:"reported"`
 	InFlight int     `json:"inflight"`
+	// Since is how many milliseconds ago the last of the slice was used; 0 when some is left.
+	Since int64 `json:"since"`
 	// Headroom is the largest share that the worker's runs leave to others.
 	Headroom float64  `json:"headroom"`
 	Runs     []demand `json:"runs"`

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"sync"
 	"time"
@@ -66,6 +67,7 @@ type Limiter struct {
 	seen       [kinds]*seen
 	wait       time.Time // nothing will be granted before
 	bound      Bound     // what for
+	startedAt  time.Time // when the latest call started
 	deniedAt   time.Time // when a call was last refused here
 	history    history
 	waiting    int           // in Admit: they go before whoever is in TryAdmit
@@ -94,6 +96,7 @@ type seen struct {
 // Open takes part in a scope until Close.
 func Open(o Options) *Limiter {
 	ctx, cancel := context.WithCancel(context.Background())
+	o.Worker += "-" + rand.Text()[:6] // who comes again to a scope at once is not who was there
 	l := &Limiter{options: o, kick: make(chan struct{}, 1), closing: cancel, runs: make(map[string]*wish), change: make(chan struct{})}
 	if o.Bounds != nil {
 		l.known = settingsOf(*o.Bounds, o.BoundsVersion)
@@ -179,6 +182,7 @@ func (l *Limiter) tryAdmit(run Run, cost amounts, ready int, behind bool) (*Perm
 		return nil, bound, 0
 	}
 	w.started++
+	l.startedAt = now
 	w.each = cost
 	w.tokens += cost[Tokens]
 	l.inFlight++

@@ -90,9 +90,12 @@ func (p *Permit) Settle(o Outcome) {
 
 // Release ends a permit whose call was never made: all of it goes back.
 func (p *Permit) Release() {
-	p.limiter.mu.Lock()
-	defer p.limiter.mu.Unlock()
-	p.give(amounts{})
+	l := p.limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w := l.runs[p.run]; p.give(amounts{}) && w != nil && w.started > 0 {
+		w.started--
+	}
 }
 
 // give puts what was used in place of what was taken. It reports whether it had not been done before.

@@ -8,6 +8,7 @@ local DEAD, KEPT = 3000, 600000
 
 -- First a write that a full Redis allows; it then allows the others.
 redis.call('PERSIST', KEYS[1])
+redis.call('PEXPIRE', KEYS[1], KEPT)
 local ask = cjson.decode(ARGV[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -47,6 +48,14 @@ if ask.set and ask.set.version > s.set.version then
 end
 local set = s.set
 
+if now < s.at then
+  -- The clock went back, as it may when another server takes over: what was ahead of it is over.
+  s.held_until, s.steered = 0, 0
+  for k = 1, KINDS do s.seen[k].at, s.full[k] = 0, 0 end
+  for _, w in pairs(s.workers) do w.at, w.back = math.min(w.at, now), math.min(w.back, now) end
+  for _, run in pairs(s.runs) do run.at = math.min(run.at, now) end
+end
+
 -- Who has not been heard of is dead. What it held counts as used: its calls may have begun.
 local me = s.workers[ask.worker]
 local held, slots, inflight, headroom, count = {0, 0, 0, 0}, 0, ask.inflight, ask.headroom, 1
@@ -75,10 +84,11 @@ end
 for k = 1, KINDS do
   local rate = set.rate[k] / 60000
   local used = ask.used[k] - (me and me.used[k] or ask.known[k])
-  local level = s.level[k] + (me and me.held[k] or 0) - used
+  local mine, after = me and me.held[k] or 0, math.min(passed, ask.since) -- after all of it was used
   s.used[k] = s.used[k] + used
   if rate > 0 then
-    s.level[k] = math.min(level + rate * passed, set.burst[k] - held[k])
+    local level = math.min(s.level[k] + rate * (passed - after), set.burst[k] - held[k] - mine) + mine - used
+    s.level[k] = math.min(level + rate * after, set.burst[k] - held[k])
   else
     s.level[k] = 0
   end

@@ -62,7 +62,17 @@ func steer(present settings, r *reply) settings {
 	if present.Learned != "" && json.Unmarshal([]byte(present.Learned), &l) != nil {
 		l = learned{} // another version's: learnt anew
 	}
+	if f := l.Found; f != nil && (f.Kind < 0 || f.Kind >= kinds) {
+		l = learned{} // no version's
+	}
 	now := mark{At: r.Now, Used: r.Used, Done: r.Done, Denied: r.Denied, InFlight: r.InFlight}
+	if l.Then.At > now.At { // the clock went back: what was to come later is not waited for
+		for k := range l.Told {
+			t := &l.Told[k]
+			t.At, t.Since, t.Counted, t.Distrust, t.Turned = 0, 0, 0, 0, 0
+		}
+		l.Window.CutAt, l.Window.RestTo = 0, 0
+	}
 	if l.Then.At == 0 || l.Then.At > now.At || l.Then.Done[answered] > now.Done[answered] {
 		l.Then, l.Marks, l.Minutes, l.Refusal, l.Rises = now, nil, nil, mark{}, r.Rises // the first look, or Redis lost its totals
 	}
@@ -152,6 +162,9 @@ func (l *learned) settings(now ms, headroom float64) settings {
 	s.Burst[Requests] = max(s.Burst[Requests], 1)
 	if !l.knows(now) || l.Window.CutAt > 0 && now-l.Window.CutAt < minute {
 		s.Concurrency = int(math.Ceil(l.Window.Size))
+		if s.Rate == (amounts{}) {
+			s.Concurrency = max(1, int(l.Window.Size*(1-headroom))) // there is nothing else to leave room in
+		}
 	}
 	encoded, err := json.Marshal(l)
 	if err == nil {

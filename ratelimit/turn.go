@@ -14,8 +14,8 @@ const (
 	// waits for some.
 	shortest = 100 * time.Millisecond
 	longest  = time.Second
-	// perWorker stretches that with the number of workers: a fleet of 16 asks Redis 125 times a second, one of 1,000 as
-	// often.
+	// perWorker stretches that with the number of workers, up to the longest: a fleet of 16 asks Redis 125 times a second,
+	// one of 100 as often.
 	perWorker = 8 * time.Millisecond
 	// exchangeWithin bounds the wait for Redis.
 	exchangeWithin = 2 * time.Second
@@ -100,20 +100,17 @@ func (l *Limiter) run(ctx context.Context) {
 func (l *Limiter) nextTurn(now time.Time) (wait time.Duration, wanted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	every := max(shortest, time.Duration(l.latest.Workers)*perWorker)
-	wants, holds := false, l.slots > 0 || l.inFlight > 0
+	every := max(shortest, min(longest, time.Duration(max(l.latest.Workers, 0))*perWorker))
+	wants, holds := false, l.slots > 0 || l.inFlight > 0 || l.left()
 	for _, w := range l.runs {
 		wants = wants || w.calls > 0
-	}
-	for k, rate := range l.known.Rate {
-		holds = holds || rate > 0 && l.have[k] > 0
 	}
 	due := func(d time.Duration) (time.Duration, bool) { return l.triedAt.Add(d).Sub(now), true }
 	switch {
 	case l.failing > 0:
 		return due(l.pause)
 	case l.urgent:
-		return due(time.Millisecond)
+		return due(shortest / 10)
 	case l.used != l.sent.Used, l.done != l.sent.Done:
 		return due(every) // what others are to know
 	case wants:
@@ -122,6 +119,16 @@ func (l *Limiter) nextTurn(now time.Time) (wait time.Duration, wanted bool) {
 		return due(longest)
 	}
 	return 0, false
+}
+
+// left reports whether something of the slice is left.
+func (l *Limiter) left() bool {
+	for k, rate := range l.known.Rate {
+		if rate > 0 && l.have[k] > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // turn is one exchange.
@@ -165,6 +172,9 @@ func (l *Limiter) ask(now time.Time) *ask {
 	if l.latest.Now == 0 || l.known.Version != l.setVersion {
 		a.Set = new(l.known)
 	}
+	if !l.startedAt.IsZero() && !l.left() {
+		a.Since = max(0, now.Sub(l.startedAt).Milliseconds())
+	}
 	for id, w := range l.runs {
 		calls := w.calls
 		if calls > 0 {
@@ -198,10 +208,13 @@ func (l *Limiter) lost() {
 // found takes in what an exchange brought.
 func (l *Limiter) found(a *ask, r *reply) {
 	now := time.Now()
-	if r.Set != nil {
-		l.known = *r.Set
-	}
 	l.setVersion = l.known.Version
+	if r.Set != nil {
+		l.setVersion = r.Set.Version // an older one, of who came first to a Redis that lost its own, is replaced next time
+		if r.Set.Version > l.known.Version {
+			l.known = *r.Set
+		}
+	}
 	l.latest, l.sent, l.failing, l.sliceAt = *r, *a, 0, l.triedAt
 	l.refused -= a.Refused
 	l.urgent, l.steering = false, false

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -21,6 +22,9 @@ func (w *Worker) callAll() {
 		r.attempt(c)
 	}
 }
+
+// mostTokens bounds what is believed of a usage: twice the longest context. What is settled is paid off at the limit's rate.
+const mostTokens = 2_000_000
 
 // attempt makes one call for a record and decides what becomes of the record.
 func (r *run) attempt(c *call) {
@@ -44,11 +48,15 @@ func (r *run) attempt(c *call) {
 	}
 	if reply.Kind == messages.Answered {
 		stopReason, model, usage, _ = jobs.ReadMessage(reply.Message)
-		used.Input, used.Output = usage.Input+usage.CacheWrite(), usage.Output
+		used.Input = min(usage.Input+usage.CacheWrite(), mostTokens)
+		used.Output = min(usage.Output, cmp.Or(c.maxTokens, mostTokens))
 		r.tokens.Learn(c.size.Text, c.size.Media, used.Input, used.Output)
 		c.used = used
 	}
 	r.worker.meters.ended(&reply, usage, c.Calls > 1)
+	if reply.Status == 0 {
+		used = c.cost // nobody knows: it may have been answered and counted
+	}
 	outcome := outcomeOf(&reply, used)
 	own := r.press(c.record, &reply, &outcome)
 	c.permits.settle(outcome)

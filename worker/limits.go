@@ -69,6 +69,9 @@ func (s *scopes) limiter(key, label string, bounds *ratelimit.Limits, version in
 	})
 }
 
+// mostClasses bounds the limiters of a run whose requests name ever other models.
+const mostClasses = 32
+
 // limits are those that a run's calls keep: of the key, by class of models, and the job's own.
 type limits struct {
 	all     *scopes
@@ -98,6 +101,10 @@ func (l *limits) of(model string) *ratelimit.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.byClass[class]
+	if s == nil && len(l.byClass) >= mostClasses {
+		class = "others"
+		s = l.byClass[class]
+	}
 	if s == nil {
 		s = l.all.enter(l.account+":"+class, class)
 		l.byClass[class] = s
@@ -123,7 +130,7 @@ func (l *limits) states() []ratelimit.State {
 func (l *limits) close() {
 	l.mu.Lock()
 	byClass := l.byClass
-	l.byClass = nil
+	l.byClass = make(map[string]*scope)
 	l.mu.Unlock()
 	for _, s := range byClass {
 		l.all.leave(s)

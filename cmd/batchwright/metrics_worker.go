@@ -37,7 +37,7 @@ var (
 	limitLearned = gauge("batchwright_limit_learned_per_minute",
 		"The limit as the API says it, in requests or tokens a minute. Absent while it does not say. "+aboutLimits, limitLabels("kind")...)
 	limitEffective = gauge("batchwright_limit_effective_per_minute",
-		"The limit that the fleet keeps, in requests or tokens a minute: what the API says or was found to allow, or what the job sets; headroom goes off it. "+aboutLimits, limitLabels("kind")...)
+		"The limit that the fleet keeps, in requests or tokens a minute: what the API says or was found to allow, or what the job sets; headroom is off it. "+aboutLimits, limitLabels("kind")...)
 	limitRemaining = gauge("batchwright_limit_remaining",
 		"What the API last said to be left of the limit, in requests or tokens. Absent while it does not say. "+aboutLimits, limitLabels("kind")...)
 	limitUsed = gauge("batchwright_limit_used_last_minute",
