@@ -46,10 +46,14 @@ chaos: ## a fleet through FAULTS faults on RECORDS records, by SEED, each for SE
 	CHAOS_RECORDS=$(RECORDS) CHAOS_FAULTS=$(FAULTS) CHAOS_SEED=$(or $(SEED),$(shell date +%s)) CHAOS_SECONDS=$(SECONDS) CHAOS_TRIES=10 \
 		$(GO) test -count 1 -timeout 0 -v -run '^Test(Chaos|Recovery)$$' ./bench/chaos
 
+# At the end of FUZZTIME go test can take its own deadline for a failure, without an input that failed (golang/go#75804).
 fuzz: ## each fuzz target for FUZZTIME (30s)
+	@mkdir -p bin
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort -u | while IFS=: read -r file target; do \
 		target=$${target#func }; folder=$$(dirname $$file); echo "$$folder $$target"; \
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$folder </dev/null || exit 1; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$folder </dev/null >bin/fuzz.log 2>&1; \
+		code=$$?; cat bin/fuzz.log; \
+		if [ $$code -ne 0 ] && { grep -q 'Failing input written' bin/fuzz.log || ! grep -q '^ *context deadline exceeded$$' bin/fuzz.log; }; then exit 1; fi; \
 	done
 
 cover: ## test coverage: total on the terminal, lines in cover.out (go tool cover -html=cover.out)
